@@ -1,0 +1,3 @@
+module disd
+
+go 1.26
