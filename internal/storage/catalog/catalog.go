@@ -1,0 +1,266 @@
+// Package catalog keeps metadata in one bbolt file behind typed tables, with
+// transactions that may span all of them. It knows tables, not meanings: the
+// packages above say what a stream or a checkpoint is. The file's format is
+// specified in docs/format-catalog.md.
+package catalog
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"disd/internal/storage"
+)
+
+// formatVersion is part of the file format: the value of key "version" in
+// bucket "_format".
+const formatVersion = "1"
+
+var (
+	formatBucket = []byte("_format")
+	versionKey   = []byte("version")
+)
+
+// ErrLocked is returned by Open when another process has the file open.
+var ErrLocked = errors.New("catalog is in use by another process")
+
+// ErrVersion is returned by Open for a file of a format it does not know.
+var ErrVersion = errors.New("unknown catalog format version")
+
+// A DB is an open catalog. All methods may be called at any time.
+type DB struct {
+	bolt *bolt.DB
+
+	mu     sync.Mutex
+	queue  []*call
+	closed bool
+	failed error         // set once by a failed commit; nothing is written after it
+	wake   chan struct{} // one token: the queue may be non-empty
+	done   chan struct{} // closed when the committer has ended
+}
+
+// A call is one Update waiting for the transaction that will carry it.
+type call struct {
+	fn   func(*Tx) error
+	done chan error
+}
+
+// Open opens the catalog at path, making it if there is none. ErrLocked,
+// ErrVersion, or an error of the file system.
+func Open(path string) (*DB, error) {
+	if err := create(path); err != nil {
+		return nil, err
+	}
+	return open(path, nil)
+}
+
+// OpenMemory opens an empty catalog that lives as long as it is open. It keeps
+// the same promises but durability.
+func OpenMemory() (*DB, error) {
+	f, err := anonymousFile()
+	if err != nil {
+		return nil, fmt.Errorf("make an anonymous file for the catalog: %w", err)
+	}
+	give := func(string, int, os.FileMode) (*os.File, error) { return f, nil }
+	return open(f.Name(), give)
+}
+
+func open(path string, give func(string, int, os.FileMode) (*os.File, error)) (*DB, error) {
+	b, err := bolt.Open(path, 0o600, &bolt.Options{
+		Timeout:      100 * time.Millisecond,
+		FreelistType: bolt.FreelistMapType,
+		NoSync:       give != nil,
+		OpenFile:     give,
+	})
+	if errors.Is(err, bolt.ErrTimeout) {
+		return nil, fmt.Errorf("%s: %w", path, ErrLocked)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open catalog %s: %w", path, err)
+	}
+	if give != nil {
+		err = b.Update(writeVersion)
+	}
+	if err == nil {
+		err = b.View(checkVersion)
+	}
+	if err != nil {
+		b.Close()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	db := &DB{bolt: b, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	go db.commitLoop()
+	return db, nil
+}
+
+// create makes an empty catalog under a temporary name and renames it: bbolt's
+// own first creation can be torn by a crash, this one leaves either no file or
+// a whole one.
+func create(path string) error {
+	if _, err := os.Stat(path); err == nil || !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	tmp := path + ".tmp"
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	b, err := bolt.Open(tmp, 0o600, &bolt.Options{Timeout: 100 * time.Millisecond})
+	if err != nil {
+		return fmt.Errorf("create catalog %s: %w", path, err)
+	}
+	err = errors.Join(b.Update(writeVersion), b.Sync(), b.Close())
+	if err != nil {
+		return fmt.Errorf("create catalog %s: %w", path, err)
+	}
+	if err := os.Rename(tmp, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func writeVersion(tx *bolt.Tx) error {
+	b, err := tx.CreateBucketIfNotExists(formatBucket)
+	if err != nil {
+		return err
+	}
+	return b.Put(versionKey, []byte(formatVersion))
+}
+
+func checkVersion(tx *bolt.Tx) error {
+	b := tx.Bucket(formatBucket)
+	if b == nil {
+		return fmt.Errorf("%w: none", ErrVersion)
+	}
+	if v := string(b.Get(versionKey)); v != formatVersion {
+		return fmt.Errorf("%w: %q", ErrVersion, v)
+	}
+	return nil
+}
+
+// View runs fn in a read-only transaction, a consistent picture of all tables.
+func (db *DB) View(fn func(*Tx) error) error {
+	return db.bolt.View(func(tx *bolt.Tx) error { return fn(&Tx{tx, db.bolt.Path()}) })
+}
+
+// Update runs fn in a transaction that is durable when nil is returned. What
+// concurrent calls want is committed together, so fn may run again when another
+// call of its group failed: it must set, never add to, what it captures. An
+// error of fn undoes what fn did and is returned. When a commit fails the
+// catalog takes no further updates (storage.ErrUnavailable): the file's state is
+// only known again after a restart.
+func (db *DB) Update(fn func(*Tx) error) error {
+	c := &call{fn: fn, done: make(chan error, 1)}
+	db.mu.Lock()
+	if db.closed || db.failed != nil {
+		db.mu.Unlock()
+		return db.refusal()
+	}
+	db.queue = append(db.queue, c)
+	db.mu.Unlock()
+	select {
+	case db.wake <- struct{}{}:
+	default:
+	}
+	return <-c.done
+}
+
+func (db *DB) refusal() error {
+	if err := db.Health(); err != nil {
+		return err
+	}
+	return fmt.Errorf("catalog is closed: %w", storage.ErrUnavailable)
+}
+
+// Health returns nil when the catalog takes updates.
+func (db *DB) Health() error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.failed != nil {
+		return fmt.Errorf("catalog %s takes no updates until a restart: %w: %w", db.bolt.Path(), storage.ErrUnavailable, db.failed)
+	}
+	return nil
+}
+
+// commitLoop commits whatever queued while the last commit ran, without delay.
+func (db *DB) commitLoop() {
+	defer close(db.done)
+	for range db.wake {
+		for {
+			db.mu.Lock()
+			group := db.queue
+			db.queue = nil
+			end := len(group) == 0 && db.closed
+			db.mu.Unlock()
+			if end {
+				return
+			}
+			if len(group) == 0 {
+				break
+			}
+			db.commit(group)
+		}
+	}
+}
+
+// commit carries out a group. A call that fails is answered, and the rest is
+// tried again without it, because bbolt can only undo a whole transaction.
+func (db *DB) commit(group []*call) {
+	for len(group) > 0 {
+		failed := -1
+		var cause error
+		err := db.bolt.Update(func(tx *bolt.Tx) error {
+			for i, c := range group {
+				if cause = c.fn(&Tx{tx, db.bolt.Path()}); cause != nil {
+					failed = i
+					return cause
+				}
+			}
+			return nil
+		})
+		switch {
+		case failed >= 0:
+			group[failed].done <- cause
+			group = append(group[:failed:failed], group[failed+1:]...)
+			continue
+		case err != nil:
+			db.mu.Lock()
+			db.failed = err
+			db.mu.Unlock()
+			err = fmt.Errorf("commit catalog: %w: %w", storage.ErrUnknown, err)
+		}
+		for _, c := range group {
+			c.done <- err
+		}
+		return
+	}
+}
+
+// Close waits for updates under way and closes the file.
+func (db *DB) Close() error {
+	db.mu.Lock()
+	if db.closed {
+		db.mu.Unlock()
+		return nil
+	}
+	db.closed = true
+	db.mu.Unlock()
+	select {
+	case db.wake <- struct{}{}:
+	default:
+	}
+	<-db.done
+	return db.bolt.Close()
+}
