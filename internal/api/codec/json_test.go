@@ -528,14 +528,19 @@ func TestGetJSONRoundTrip(t *testing.T) {
 	}
 }
 
-func TestGetJSONAllocatesOnce(t *testing.T) {
-	records := getRecords(1000, 100)
-	if n := testing.AllocsPerRun(10, func() { AppendGetJSON(nil, records, "next") }); n != 1 {
-		t.Errorf("%v allocations", n)
+func TestGetAllocatesOnce(t *testing.T) {
+	few, many := someRecords(10, 100), someRecords(1000, 100)
+	for _, appender := range []func([]byte, []storage.Record, string) []byte{AppendGetJSON, AppendGetProto} {
+		allocs := func(records []storage.Record) float64 {
+			return testing.AllocsPerRun(10, func() { appender(nil, records, "next") })
+		}
+		if a, b := allocs(few), allocs(many); a != b {
+			t.Errorf("%v allocations for 10 records, %v for 1000", a, b)
+		}
 	}
 }
 
-func getRecords(n, size int) []storage.Record {
+func someRecords(n, size int) []storage.Record {
 	records := make([]storage.Record, n)
 	for i := range records {
 		records[i] = storage.Record{Seq: storage.Seq(i), AppendTime: 1700000000000, Key: []byte("key-" + strconv.Itoa(i)), Data: payload(i, size)}
@@ -574,7 +579,7 @@ func BenchmarkStandardPutJSON(b *testing.B) {
 }
 
 func BenchmarkAppendGetJSON(b *testing.B) {
-	records := getRecords(1024, 1024)
+	records := someRecords(1024, 1024)
 	var dst []byte
 	b.SetBytes(1 << 20)
 	for b.Loop() {
