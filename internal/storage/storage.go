@@ -177,3 +177,19 @@ type Chunk struct {
 	Records []Record
 	Buf     []byte
 }
+
+// Check refuses a record beyond the limits with ErrInvalid.
+func (r *Record) Check() error {
+	switch {
+	case len(r.Data) > MaxData:
+		return fmt.Errorf("%w: record of %d bytes", ErrInvalid, len(r.Data))
+	case len(r.Key) > MaxKey:
+		return fmt.Errorf("%w: key of %d bytes", ErrInvalid, len(r.Key))
+	case len(r.Info) > MaxInfo:
+		return fmt.Errorf("%w: info of %d bytes", ErrInvalid, len(r.Info))
+	}
+	return nil
+}
+
+// Size returns the bytes a record's content takes, about.
+func (r *Record) Size() int64 { return int64(len(r.Data) + len(r.Key) + len(r.Info) + 32) }

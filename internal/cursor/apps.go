@@ -1,0 +1,289 @@
+package cursor
+
+import (
+	"errors"
+	"log/slog"
+	"slices"
+	"strconv"
+	"time"
+
+	"disd/internal/storage"
+	"disd/internal/storage/catalog"
+)
+
+// Errors of apps and checkpoints.
+var (
+	ErrAppExists    = errors.New("app exists")
+	ErrAppNotFound  = errors.New("app does not exist")
+	ErrAppInUse     = errors.New("app is in use")
+	ErrAppQuota     = errors.New("app quota exceeded")
+	ErrNoCheckpoint = errors.New("app has no such checkpoint")
+)
+
+// An App is the name under which a program keeps its checkpoints.
+type App struct {
+	Name    string `json:"name"`
+	ID      string `json:"id"`
+	Created int64  `json:"created"` // ms
+}
+
+// A Checkpoint is the position an app recorded in a partition. What the number
+// means, last read or next to read, is the app's business (L-23).
+type Checkpoint struct {
+	Seq      storage.Seq `json:"seq"`
+	Metadata string      `json:"metadata,omitempty"`
+}
+
+var (
+	apps = catalog.NewTable[App]("apps") // project, app
+
+	// checkpoints begin with the stream, whose deletion takes them along.
+	checkpoints = catalog.NewTable[Checkpoint]("checkpoints") // stream id, project, app, partition (10 digits)
+
+	// appStreams lists the streams on which an app has checkpoints.
+	appStreams = catalog.NewTable[bool]("app_streams") // project, app, stream id
+)
+
+// Options of Apps. Nil means the ordinary value.
+type Options struct {
+	Now    func() time.Time // default time.Now
+	Logger *slog.Logger     // default slog.Default
+
+	// MaxApps is the largest number of apps of a project (Q-5), 0 for no limit.
+	MaxApps int
+
+	// InUse tells of uses of an app beside its checkpoints, nil for none.
+	InUse func(project, app string) bool
+}
+
+// Apps keeps apps and checkpoints. All methods may be called at any time.
+type Apps struct {
+	db   *catalog.DB
+	opts Options
+}
+
+// OpenApps returns the apps and checkpoints in a catalog.
+func OpenApps(db *catalog.DB, opts Options) *Apps {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	return &Apps{db, opts}
+}
+
+// Create makes an app (E11). ErrAppExists, ErrAppQuota.
+func (a *Apps) Create(project, name string) error {
+	app := App{Name: name, ID: catalog.NewID(), Created: a.opts.Now().UnixMilli()}
+	return a.db.Update(func(tx *catalog.Tx) error {
+		if _, ok, err := apps.Get(tx, project, name); err != nil || ok {
+			return errors.Join(err, ErrAppExists)
+		}
+		if full, err := a.full(tx, project); err != nil || full {
+			return errors.Join(err, ErrAppQuota)
+		}
+		return apps.Put(tx, app, project, name)
+	})
+}
+
+func (a *Apps) full(tx *catalog.Tx, project string) (bool, error) {
+	if a.opts.MaxApps == 0 {
+		return false, nil
+	}
+	n := 0
+	err := apps.Each(tx, []string{project}, func([]string, App) error { n++; return nil })
+	return n >= a.opts.MaxApps, err
+}
+
+// Get returns an app and the ids of the streams on which it has checkpoints
+// (E14). ErrAppNotFound.
+func (a *Apps) Get(project, name string) (app App, streams []string, err error) {
+	err = a.db.View(func(tx *catalog.Tx) error {
+		app, err = mustExist(tx, project, name)
+		if err == nil {
+			streams, err = streamsOf(tx, project, name)
+		}
+		return err
+	})
+	return app, streams, err
+}
+
+func mustExist(tx *catalog.Tx, project, name string) (App, error) {
+	app, ok, err := apps.Get(tx, project, name)
+	if err == nil && !ok {
+		err = ErrAppNotFound
+	}
+	return app, err
+}
+
+func streamsOf(tx *catalog.Tx, project, app string) (ids []string, err error) {
+	err = appStreams.Each(tx, []string{project, app}, func(key []string, _ bool) error {
+		ids = append(ids, key[2])
+		return nil
+	})
+	return ids, err
+}
+
+// A Listed is an app with the ids of the streams on which it has checkpoints.
+type Listed struct {
+	App
+	Streams []string
+}
+
+// List returns the apps of a project in byte order of their names (E12); with a
+// stream id only those that have a checkpoint on it.
+func (a *Apps) List(project, streamID string) (list []Listed, err error) {
+	err = a.db.View(func(tx *catalog.Tx) error {
+		return apps.Each(tx, []string{project}, func(_ []string, app App) error {
+			streams, err := streamsOf(tx, project, app.Name)
+			if err == nil && (streamID == "" || slices.Contains(streams, streamID)) {
+				list = append(list, Listed{app, streams})
+			}
+			return err
+		})
+	})
+	return list, err
+}
+
+// Delete removes an app (E13). ErrAppNotFound; ErrAppInUse while it has a
+// checkpoint on an existing stream or is otherwise in use.
+func (a *Apps) Delete(project, name string) error {
+	return a.db.Update(func(tx *catalog.Tx) error {
+		if _, err := mustExist(tx, project, name); err != nil {
+			return err
+		}
+		streams, err := streamsOf(tx, project, name)
+		if err != nil {
+			return err
+		}
+		if len(streams) > 0 || a.opts.InUse != nil && a.opts.InUse(project, name) {
+			return ErrAppInUse
+		}
+		return apps.Delete(tx, project, name)
+	})
+}
+
+// A Mark names a checkpoint.
+type Mark struct {
+	Project   string // of the app
+	App       string
+	StreamID  string
+	Partition int32
+}
+
+func (m Mark) key() []string {
+	return []string{m.StreamID, m.Project, m.App, partitionKey(m.Partition)}
+}
+
+// partitionKey has ten digits, so that keys sort by number.
+func partitionKey(id int32) string {
+	s := strconv.Itoa(int(id))
+	return "0000000000"[len(s):] + s
+}
+
+// A stream is what checkpoints lie on. Exists is asked within the transaction
+// that adds one, so that none outlives its stream.
+type stream interface {
+	Exists(tx *catalog.Tx) error
+}
+
+// Commit records a checkpoint, durably, in place of an earlier one (E16). The
+// number is checked against the log. ErrAppNotFound, a RangeError, or the error
+// of st.
+func (a *Apps) Commit(m Mark, c Checkpoint, st stream, log source) error {
+	if oldest, next := log.Bounds(); c.Seq < oldest || c.Seq > next {
+		return errors.Join(a.Exists(m.Project, m.App), &RangeError{c.Seq, oldest, next})
+	}
+	return a.db.Update(func(tx *catalog.Tx) error {
+		if _, err := mustExist(tx, m.Project, m.App); err != nil {
+			return err
+		}
+		if err := st.Exists(tx); err != nil {
+			return err
+		}
+		return errors.Join(
+			checkpoints.Put(tx, c, m.key()...),
+			appStreams.Put(tx, true, m.Project, m.App, m.StreamID))
+	})
+}
+
+// Exists returns ErrAppNotFound when there is no such app.
+func (a *Apps) Exists(project, name string) error {
+	return a.db.View(func(tx *catalog.Tx) error {
+		_, err := mustExist(tx, project, name)
+		return err
+	})
+}
+
+// Checkpoint returns a checkpoint, or false when there is none, also when the
+// app does not exist (E17-R1).
+func (a *Apps) Checkpoint(m Mark) (c Checkpoint, ok bool, err error) {
+	err = a.db.View(func(tx *catalog.Tx) error {
+		c, ok, err = checkpoints.Get(tx, m.key()...)
+		return err
+	})
+	return c, ok, err
+}
+
+// Checkpoints returns an app's checkpoints on a stream by partition (E15).
+// ErrAppNotFound.
+func (a *Apps) Checkpoints(project, app, streamID string) (map[int32]Checkpoint, error) {
+	byPartition := make(map[int32]Checkpoint)
+	err := a.db.View(func(tx *catalog.Tx) error {
+		if _, err := mustExist(tx, project, app); err != nil {
+			return err
+		}
+		return checkpoints.Each(tx, []string{streamID, project, app}, func(key []string, c Checkpoint) error {
+			id, err := strconv.ParseInt(key[3], 10, 32)
+			byPartition[int32(id)] = c
+			return err
+		})
+	})
+	return byPartition, err
+}
+
+// DeleteCheckpoint removes one checkpoint (E18). ErrAppNotFound, ErrNoCheckpoint.
+func (a *Apps) DeleteCheckpoint(m Mark) error {
+	return a.deleteCheckpoints(m.Project, m.App, m.StreamID, partitionKey(m.Partition))
+}
+
+// DeleteCheckpoints removes all checkpoints of an app on a stream (E18).
+// ErrAppNotFound, ErrNoCheckpoint.
+func (a *Apps) DeleteCheckpoints(project, app, streamID string) error {
+	return a.deleteCheckpoints(project, app, streamID)
+}
+
+func (a *Apps) deleteCheckpoints(project, app, streamID string, partition ...string) error {
+	all := []string{streamID, project, app}
+	return a.db.Update(func(tx *catalog.Tx) error {
+		if _, err := mustExist(tx, project, app); err != nil {
+			return err
+		}
+		n, err := checkpoints.Clear(tx, append(all, partition...)...)
+		if err == nil && n == 0 {
+			err = ErrNoCheckpoint
+		}
+		if err != nil {
+			return err
+		}
+		remain, err := checkpoints.Any(tx, all...)
+		if err != nil || remain {
+			return err
+		}
+		return appStreams.Delete(tx, project, app, streamID)
+	})
+}
+
+// ForgetStream removes all checkpoints on a stream, within the transaction that
+// deletes it (E5-R5).
+func ForgetStream(tx *catalog.Tx, streamID string) error {
+	err := checkpoints.Each(tx, []string{streamID}, func(key []string, _ Checkpoint) error {
+		return appStreams.Delete(tx, key[1], key[2], streamID)
+	})
+	if err != nil {
+		return err
+	}
+	_, err = checkpoints.Clear(tx, streamID)
+	return err
+}

@@ -1,0 +1,125 @@
+package partition
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"disd/internal/storage"
+)
+
+// sweepInterval is how often retention is applied; api.md L-15 allows a record
+// to stay 60 s longer than its retention.
+const sweepInterval = 30 * time.Second
+
+// Run applies retention until ctx ends.
+func (s *Set) Run(ctx context.Context) error {
+	tick := time.NewTicker(sweepInterval)
+	defer tick.Stop()
+	for {
+		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
+			s.opts.Logger.Error("retention could not be applied everywhere", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// Sweep applies retention once, to all streams: it removes records older than
+// their stream's retention, and expires partitions that were closed as long ago
+// (L-11, L-15). What it could not do is joined in the error; it goes on.
+func (s *Set) Sweep(ctx context.Context) error {
+	s.mu.RLock()
+	all := make([]*Stream, 0, len(s.byID))
+	for _, st := range s.byID {
+		all = append(all, st)
+	}
+	s.mu.RUnlock()
+	var errs []error
+	for _, st := range all {
+		if ctx.Err() != nil {
+			break
+		}
+		errs = append(errs, s.sweep(ctx, st))
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Set) sweep(ctx context.Context, st *Stream) error {
+	if err := s.expire(st); err != nil {
+		return ignoreGone(err)
+	}
+	l := st.layout.Load()
+	if l == nil {
+		return nil
+	}
+	var errs []error
+	for id, p := range l.logs {
+		if p.err != nil {
+			continue
+		}
+		errs = append(errs, ignoreGone(s.trim(ctx, p.log, l.info, l.info.Parts[id].State)))
+	}
+	return errors.Join(errs...)
+}
+
+// ignoreGone drops the error of a stream that was deleted meanwhile.
+func ignoreGone(err error) error {
+	if errors.Is(err, ErrStreamNotFound) || errors.Is(err, storage.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+func (s *Set) trim(ctx context.Context, log storage.Log, info *Info, state State) error {
+	oldest, next := log.Bounds()
+	if oldest == next {
+		return nil
+	}
+	if state != Expired {
+		cutoff := s.cutoff(info)
+		var err error
+		if next, err = log.Find(ctx, cutoff); err != nil {
+			return err
+		}
+	}
+	if next <= oldest {
+		return nil
+	}
+	return log.Trim(ctx, next)
+}
+
+// cutoff is the append time in ms before which records are no longer kept.
+func (s *Set) cutoff(info *Info) int64 {
+	return s.opts.Now().Add(-time.Duration(info.Retention) * time.Hour).UnixMilli()
+}
+
+// expire marks the closed partitions whose time has come. Their records are
+// removed afterwards, so that none is missing from a partition still readable.
+func (s *Set) expire(st *Stream) error {
+	info, err := st.Info()
+	if err != nil {
+		return err
+	}
+	due := func(info *Info) (ids []int) {
+		for id, p := range info.Parts {
+			if p.State == Deleted && p.Closed <= s.cutoff(info) {
+				ids = append(ids, id)
+			}
+		}
+		return ids
+	}
+	if len(due(info)) == 0 {
+		return nil
+	}
+	_, err = s.change(st, func(info *Info) error {
+		for _, id := range due(info) {
+			info.Parts[id].State = Expired
+		}
+		return nil
+	})
+	return err
+}

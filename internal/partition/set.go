@@ -1,0 +1,450 @@
+package partition
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"disd/internal/storage"
+	"disd/internal/storage/catalog"
+)
+
+// Options of a Set. Nil means the ordinary value.
+type Options struct {
+	Now    func() time.Time // default time.Now
+	Logger *slog.Logger     // default slog.Default
+	Quotas Quotas
+
+	// Account names the account a project belongs to; quotas count per
+	// account (C-71). By default all projects belong to one.
+	Account func(project string) string
+
+	// Exceeded is called whenever a quota was exceeded, in modes Warn and
+	// Enforce, with its name: "partitions", "scaling", "throughput".
+	Exceeded func(quota string)
+
+	// OnDelete is called in the transaction that deletes a stream, to delete
+	// what other packages keep about it.
+	OnDelete []func(tx *catalog.Tx, streamID string) error
+}
+
+// exceeded reports whether an exceeded quota must be refused.
+func (o *Options) exceeded(quota string) bool {
+	if o.Quotas.Mode == Off {
+		return false
+	}
+	if o.Exceeded != nil {
+		o.Exceeded(quota)
+	}
+	return o.Quotas.Mode == Enforce
+}
+
+var (
+	streams = catalog.NewTable[*Info]("streams") // project, name
+
+	// garbage lists logs that belong to no stream: those of a stream that is
+	// being created or was deleted. A crash leaves them here, and the next
+	// start removes them; a log that is in neither table is left alone.
+	garbage = catalog.NewTable[bool]("garbage") // stream id, partition
+)
+
+// A Set holds all streams of a server. All methods may be called at any time.
+type Set struct {
+	engine storage.Engine
+	db     *catalog.DB
+	opts   *Options
+
+	mu       sync.RWMutex
+	byName   map[string]map[string]*Stream // project, name; nil while it is being made
+	byID     map[string]*Stream
+	reserved map[account]int // partitions of streams and scalings under way
+}
+
+// An account is what partition quotas are counted by.
+type account struct{ name, streamType string }
+
+// Open loads all streams and removes what an interrupted creation or deletion
+// left behind.
+func Open(ctx context.Context, engine storage.Engine, db *catalog.DB, opts Options) (*Set, error) {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	if opts.Account == nil {
+		opts.Account = func(string) string { return "" }
+	}
+	opts.Quotas = opts.Quotas.withDefaults()
+	s := &Set{
+		engine: engine, db: db, opts: &opts,
+		byName:   make(map[string]map[string]*Stream),
+		byID:     make(map[string]*Stream),
+		reserved: make(map[account]int),
+	}
+	if err := s.load(ctx); err != nil {
+		return nil, err
+	}
+	return s, s.collect(ctx)
+}
+
+func (s *Set) load(ctx context.Context) error {
+	return s.db.View(func(tx *catalog.Tx) error {
+		return streams.Each(tx, nil, func(_ []string, info *Info) error {
+			l := &layout{info: info, active: info.Count(Active)}
+			for id := range info.Parts {
+				log, err := s.engine.Open(ctx, storage.LogID{Stream: info.ID, Partition: int32(id)})
+				if err != nil {
+					s.opts.Logger.Error("partition cannot be opened", "stream", info.Name, "stream_id", info.ID, "partition", id, "error", err)
+				}
+				l.logs = append(l.logs, partitionLog{log, err})
+			}
+			s.publish(newStream(s, l))
+			return nil
+		})
+	})
+}
+
+// collect removes the logs listed as garbage.
+func (s *Set) collect(ctx context.Context) error {
+	var ids []storage.LogID
+	err := s.db.View(func(tx *catalog.Tx) error {
+		return garbage.Each(tx, nil, func(key []string, _ bool) error {
+			n, err := strconv.Atoi(key[1])
+			ids = append(ids, storage.LogID{Stream: key[0], Partition: int32(n)})
+			return err
+		})
+	})
+	if err != nil || len(ids) == 0 {
+		return err
+	}
+	return s.removeLogs(ctx, ids)
+}
+
+func (s *Set) publish(st *Stream) {
+	info := st.layout.Load().info
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	names := s.byName[info.Project]
+	if names == nil {
+		names = make(map[string]*Stream)
+		s.byName[info.Project] = names
+	}
+	names[info.Name] = st
+	s.byID[info.ID] = st
+}
+
+// Get returns the stream of that name, or ErrStreamNotFound.
+func (s *Set) Get(project, name string) (*Stream, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if st := s.byName[project][name]; st != nil {
+		return st, nil
+	}
+	return nil, ErrStreamNotFound
+}
+
+// GetID returns the stream with that id, of whatever project, or
+// ErrStreamNotFound.
+func (s *Set) GetID(id string) (*Stream, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if st := s.byID[id]; st != nil {
+		return st, nil
+	}
+	return nil, ErrStreamNotFound
+}
+
+// List describes the streams of a project, in byte order of their names.
+func (s *Set) List(project string) []*Info {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var list []*Info
+	for _, st := range s.byName[project] {
+		if st == nil {
+			continue
+		}
+		if info, err := st.Info(); err == nil {
+			list = append(list, info)
+		}
+	}
+	slices.SortFunc(list, func(a, b *Info) int { return cmp.Compare(a.Name, b.Name) })
+	return list
+}
+
+// Create makes a stream of n partitions, which is running and durable when it
+// returns, or nothing at all (E3). ErrStreamExists, ErrQuota, ErrSchema, a
+// storage.FieldError, or an error of the engine.
+func (s *Set) Create(ctx context.Context, project, name string, n int, set Settings) (*Info, error) {
+	if err := set.check(); err != nil {
+		return nil, err
+	}
+	now := s.opts.Now().UnixMilli()
+	info := &Info{
+		ID: catalog.NewID(), Project: project, Name: name,
+		Created: now, Modified: now, Settings: set, Parts: make([]Part, n),
+	}
+	for i := range info.Parts {
+		info.Parts[i].State = Active
+	}
+	undo, err := s.reserve(info)
+	if err != nil {
+		return nil, err
+	}
+	defer undo()
+	err = s.addLogs(ctx, logIDs(info, 0), func(logs []partitionLog) error {
+		err := s.commit(info, 0)
+		if err == nil {
+			s.publish(newStream(s, &layout{info: info, logs: logs, active: n}))
+		}
+		return err
+	})
+	return info, err
+}
+
+// reserve takes the name and the quota of a stream to be made. What it returns
+// gives back what was not used.
+func (s *Set) reserve(info *Info) (undo func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.byName[info.Project][info.Name]; ok {
+		return nil, ErrStreamExists
+	}
+	free, err := s.takeQuota(info, len(info.Parts))
+	if err != nil {
+		return nil, err
+	}
+	if s.byName[info.Project] == nil {
+		s.byName[info.Project] = make(map[string]*Stream)
+	}
+	s.byName[info.Project][info.Name] = nil
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		free()
+		if s.byName[info.Project][info.Name] == nil {
+			delete(s.byName[info.Project], info.Name)
+		}
+	}, nil
+}
+
+// takeQuota reserves n more partitions for the stream's account, or returns
+// ErrQuota. s.mu is held, and must be when free is called.
+func (s *Set) takeQuota(info *Info, n int) (free func(), err error) {
+	if s.opts.Quotas.Mode == Off {
+		return func() {}, nil
+	}
+	a := account{s.opts.Account(info.Project), info.Type}
+	used := s.reserved[a] + n
+	for _, st := range s.byID {
+		if other, err := st.Info(); err == nil && other.Type == a.streamType && s.opts.Account(other.Project) == a.name {
+			used += other.Count(Active)
+		}
+	}
+	if used > s.opts.Quotas.partitions(info.Type) && s.opts.exceeded("partitions") {
+		return nil, ErrQuota
+	}
+	s.reserved[a] += n
+	return func() { s.reserved[a] -= n }, nil
+}
+
+func logIDs(info *Info, from int) []storage.LogID {
+	var ids []storage.LogID
+	for id := from; id < len(info.Parts); id++ {
+		ids = append(ids, storage.LogID{Stream: info.ID, Partition: int32(id)})
+	}
+	return ids
+}
+
+// addLogs makes logs and lets use commit them to a stream. They are listed as
+// garbage before the first is made, and use takes them off the list in the
+// transaction that gives them a stream; a crash in between leaves the list.
+func (s *Set) addLogs(ctx context.Context, ids []storage.LogID, use func([]partitionLog) error) error {
+	if len(ids) == 0 {
+		return use(nil)
+	}
+	err := s.db.Update(func(tx *catalog.Tx) error { return listGarbage(tx, ids) })
+	if err != nil {
+		return err
+	}
+	logs, err := s.createLogs(ctx, ids)
+	if err == nil {
+		err = use(logs)
+	}
+	if err != nil && !errors.Is(err, storage.ErrUnknown) {
+		err = errors.Join(err, s.removeLogs(context.WithoutCancel(ctx), ids))
+	}
+	return err
+}
+
+func listGarbage(tx *catalog.Tx, ids []storage.LogID) error {
+	for _, id := range ids {
+		if err := garbage.Put(tx, true, id.Stream, strconv.Itoa(int(id.Partition))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// creators is how many logs are made at the same time; the engine makes their
+// creations durable together.
+const creators = 32
+
+func (s *Set) createLogs(ctx context.Context, ids []storage.LogID) ([]partitionLog, error) {
+	logs := make([]partitionLog, len(ids))
+	var wg sync.WaitGroup
+	for c := range min(creators, len(ids)) {
+		wg.Go(func() {
+			for i := c; i < len(ids); i += creators {
+				if err := s.engine.Create(ctx, ids[i]); err != nil {
+					logs[i].err = err
+					return
+				}
+				logs[i].log, logs[i].err = s.engine.Open(ctx, ids[i])
+			}
+		})
+	}
+	wg.Wait()
+	for i := range logs {
+		if logs[i].err != nil {
+			return nil, logs[i].err
+		}
+	}
+	return logs, nil
+}
+
+// removeLogs removes logs that are listed as garbage, and then the list.
+func (s *Set) removeLogs(ctx context.Context, ids []storage.LogID) error {
+	for _, id := range ids {
+		if err := s.engine.Remove(ctx, id); err != nil {
+			return fmt.Errorf("remove log %v: %w", id, err)
+		}
+	}
+	return s.db.Update(func(tx *catalog.Tx) error {
+		for _, id := range ids {
+			if err := garbage.Delete(tx, id.Stream, strconv.Itoa(int(id.Partition))); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// commit makes a description durable; the logs from index made on leave the
+// garbage list with it.
+func (s *Set) commit(info *Info, made int) error {
+	return s.db.Update(func(tx *catalog.Tx) error {
+		for _, id := range logIDs(info, made) {
+			if err := garbage.Delete(tx, id.Stream, strconv.Itoa(int(id.Partition))); err != nil {
+				return err
+			}
+		}
+		return streams.Put(tx, info, info.Project, info.Name)
+	})
+}
+
+// Delete removes a stream with everything that is kept about it. It is gone and
+// its name free when Delete returns, whatever becomes of its files (E5).
+func (s *Set) Delete(ctx context.Context, st *Stream) error {
+	st.change.Lock()
+	defer st.change.Unlock()
+	st.uploads.Lock()
+	defer st.uploads.Unlock()
+	info, err := st.Info()
+	if err != nil {
+		return err
+	}
+	ids := logIDs(info, 0)
+	err = s.db.Update(func(tx *catalog.Tx) error {
+		for _, also := range s.opts.OnDelete {
+			if err := also(tx, info.ID); err != nil {
+				return err
+			}
+		}
+		return errors.Join(streams.Delete(tx, info.Project, info.Name), listGarbage(tx, ids))
+	})
+	if err != nil {
+		return err
+	}
+	st.layout.Store(nil)
+	s.mu.Lock()
+	delete(s.byID, info.ID)
+	delete(s.byName[info.Project], info.Name)
+	s.mu.Unlock()
+	if err := s.removeLogs(context.WithoutCancel(ctx), ids); err != nil {
+		s.opts.Logger.Error("logs of a deleted stream remain until the next start", "stream_id", info.ID, "error", err)
+	}
+	return nil
+}
+
+// A Change is an update of a stream's settings; nil keeps the value (E8).
+type Change struct {
+	Retention *int // hours
+	DataType  *string
+	Schema    *string // "" clears it
+	AutoScale *bool
+	AutoMin   *int
+	AutoMax   *int
+}
+
+// Update changes settings and returns the new description. ErrStreamNotFound,
+// ErrNotRunning, ErrSchema, or a storage.FieldError about the resulting stream.
+func (s *Set) Update(st *Stream, c Change) (*Info, error) {
+	return s.change(st, func(info *Info) error {
+		if err := info.Running(); err != nil {
+			return err
+		}
+		c.apply(&info.Settings)
+		return info.Settings.check()
+	})
+}
+
+func (c *Change) apply(set *Settings) {
+	assign(&set.Retention, c.Retention)
+	assign(&set.DataType, c.DataType)
+	if set.DataType == Blob && c.DataType != nil && c.Schema == nil {
+		set.Schema = "" // E8-R2
+	}
+	assign(&set.Schema, c.Schema)
+	assign(&set.AutoScale, c.AutoScale)
+	assign(&set.AutoMin, c.AutoMin)
+	assign(&set.AutoMax, c.AutoMax)
+}
+
+func assign[T any](field *T, v *T) {
+	if v != nil {
+		*field = *v
+	}
+}
+
+// Freeze sets or lifts the administrative state FROZEN (L-3).
+func (s *Set) Freeze(st *Stream, frozen bool) error {
+	_, err := s.change(st, func(info *Info) error { info.Frozen = frozen; return nil })
+	return err
+}
+
+// change replaces a stream's description by an edited copy, durably.
+func (s *Set) change(st *Stream, edit func(*Info) error) (*Info, error) {
+	st.change.Lock()
+	defer st.change.Unlock()
+	l := st.layout.Load()
+	if l == nil {
+		return nil, ErrStreamNotFound
+	}
+	info := l.info.clone()
+	if err := edit(info); err != nil {
+		return nil, err
+	}
+	info.Modified = s.opts.Now().UnixMilli()
+	if err := s.commit(info, len(info.Parts)); err != nil {
+		return nil, err
+	}
+	st.layout.Store(&layout{info: info, logs: l.logs, active: info.Count(Active)})
+	return info, nil
+}
