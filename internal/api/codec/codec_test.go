@@ -2,6 +2,7 @@ package codec
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 
 	"disd/internal/storage"
@@ -55,6 +56,24 @@ func TestInfoRoundTrip(t *testing.T) {
 		got, err := ParseInfo(text)
 		if err != nil || !sameInfo(&got, &f) || len(text) > storage.MaxInfo {
 			t.Errorf("%d bytes read back as %v, %v", len(text), got, err)
+		}
+	}
+}
+
+func TestParseInfoFaults(t *testing.T) {
+	good := AppendInfo(nil, &Info{FileName: []byte("a"), DeliverDataID: []byte("b"), Seq: 3, End: true})
+	for name, text := range map[string][]byte{
+		"version only":   good[:1],
+		"other version":  append([]byte{2}, good[1:]...),
+		"other flag":     append([]byte{infoVersion, 2}, good[2:]...),
+		"cut in a name":  good[:3],
+		"cut in a size":  {infoVersion, 0, 0x80},
+		"without number": good[:len(good)-1],
+		"and more":       append(bytes.Clone(good), 0),
+		"endless size":   {infoVersion, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0, 0},
+	} {
+		if f, err := ParseInfo(text); !errors.Is(err, storage.ErrInvalid) {
+			t.Errorf("%s: %v, %v", name, f, err)
 		}
 	}
 }

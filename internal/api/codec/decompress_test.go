@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -169,6 +170,24 @@ func TestDecompressFaults(t *testing.T) {
 		if got, err := d.Decompress(nil, "gzip", "", gz); err != nil || !bytes.Equal(got, text) {
 			t.Errorf("after %s: %v", c.name, err)
 		}
+	}
+}
+
+// TestDecompressDoesNotBelieveSizes sends a few bytes that claim to be a lot.
+func TestDecompressDoesNotBelieveSizes(t *testing.T) {
+	d := decompressor(t)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range 10 {
+		for encoding, body := range map[string][]byte{"lz4": {0x10, 'x'}, "snappy": {0x80, 0x80, 0x40, 0}} {
+			if _, err := d.Decompress(nil, encoding, "1048576", body); !errors.Is(err, ErrCorrupt) {
+				t.Errorf("%s: %v", encoding, err)
+			}
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 {
+		t.Errorf("%d bytes allocated", n)
 	}
 }
 
