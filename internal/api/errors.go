@@ -1,0 +1,190 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"disd/internal/api/codec"
+	"disd/internal/cursor"
+	"disd/internal/partition"
+	"disd/internal/storage"
+)
+
+// Errors of the edge itself.
+var (
+	errProject     = errors.New("invalid project id")
+	errPartitionID = errors.New("invalid partition id")
+	errTooLarge    = errors.New("body too large")
+	errMediaType   = errors.New("unsupported media type")
+	errNoAPI       = errors.New("no such API")
+	errNoMethod    = errors.New("no such method")
+	errRecordSize  = errors.New("record too large")
+	errNotMember   = errors.New("not a member of the consumer group")
+	errNotReady    = errors.New("server is not ready")
+	errTagQuota    = errors.New("too many tags")
+)
+
+// A fault is what a client is told about an error: %s in the message stands for
+// bracketed details, which may also follow a message without it (C-53, 8-N2).
+type fault struct {
+	err     error
+	status  int
+	code    string
+	message string
+}
+
+// faults is every error a client can be told about, most specific first (api.md
+// section 8). An error that matches none is the server's own, systemError.
+var faults = []fault{
+	{errProject, 400, "DIS.4117", "Invalid Project Id. %s"},
+	{errPartitionID, 400, "DIS.4201", "Invalid partition_id. %s"},
+	{codec.ErrEmpty, 400, "DIS.4202", "Empty request."},
+	{codec.ErrSyntax, 400, "DIS.4300", "Request error."},
+	{partition.ErrNotRunning, 400, "DIS.4205", "Stream is not running."},
+	{errRecordSize, 400, "DIS.4213", "The record is too large. %s"},
+	{cursor.ErrType, 400, "DIS.4215", "Invalid cursor type. %s"},
+	{cursor.ErrSequence, 400, "DIS.4216", "Invalid sequence_number. %s"},
+	{cursor.ErrCursor, 400, "DIS.4217", "Invalid partition cursor. %s"},
+	{cursor.ErrCursorExpired, 400, "DIS.4225", "Expired partition cursor. %s"},
+	{storage.ErrTrimmed, 400, "DIS.4226", "A partition iterator error occurred or a record to which the SN corresponds has expired. Try to obtain the partition iterator again."},
+	{partition.ErrStreamNotFound, 400, "DIS.4301", "Stream does not exist. %s"},
+	{partition.ErrPartitionNotFound, 400, "DIS.4302", "Partition does not exist. %s"},
+	{partition.ErrThrottled, 400, "DIS.4303", "Exceeded traffic control limit."},
+	{storage.ErrBusy, 400, "DIS.4303", "Exceeded traffic control limit."},
+	{partition.ErrScalingRate, 400, "DIS.4305", "Too many stream requests."},
+	{partition.ErrStreamExists, 400, "DIS.4307", "The stream already exists."},
+	{partition.ErrQuota, 400, "DIS.4308", "Insufficient quota."},
+	{partition.ErrPartitionExpired, 400, "DIS.4319", "Partition is expired. %s"},
+	{cursor.ErrAppQuota, 400, "DIS.4329", "app quota exceeded."},
+	{cursor.ErrAppExists, 400, "DIS.4330", "app already exist."},
+	{cursor.ErrAppInUse, 400, "DIS.4331", "app is using."},
+	{cursor.ErrAppNotFound, 400, "DIS.4332", "app not found."},
+	{partition.ErrSchema, 400, "DIS.4360", "Invalid data schema."},
+	{cursor.ErrNoCheckpoint, 400, "DIS.4375", "The app does not commit checkpoint"},
+	{errTagQuota, 400, "DIS.4601", "The number of resource tags has reached the maximum."},
+	{errNotMember, 400, "DIS.4702", "The consumer is not a member of the group. %s"},
+	{cursor.ErrRange, 400, "DIS.4224", "Sequence_number out of range. %s"},
+	{cursor.ErrTimestamp, 400, "DIS.4300", "Request error."},
+	{storage.ErrInvalid, 400, "DIS.4200", "Invalid request. %s"},
+	{errNoAPI, 404, "APIGW.0101", noAPI},
+	{errNoMethod, 405, "APIGW.0101", noAPI},
+	{errTooLarge, 413, "APIGW.0201", "Request entity too large"},
+	{errMediaType, 415, "APIGW.0201", "Unsupported media type"},
+	{errNotReady, 503, "DIS.5000", "System error."},
+	{storage.ErrUnavailable, 503, "DIS.5000", "System error."},
+}
+
+const noAPI = "The API does not exist or has not been published in the environment"
+
+var systemError = fault{nil, http.StatusInternalServerError, "DIS.5000", "System error."}
+
+func faultOf(err error) fault {
+	for _, f := range faults {
+		if errors.Is(err, f.err) {
+			return f
+		}
+	}
+	return systemError
+}
+
+// recordFaults are the errors of single records in an accepted upload (E19-R4);
+// everything else is a storage failure.
+var recordFaults = []error{
+	partition.ErrPartitionNotFound,
+	partition.ErrPartitionExpired,
+	partition.ErrThrottled,
+	storage.ErrBusy,
+}
+
+// storageFailure is the code clients know to retry a record on.
+const storageFailure = "DIS.5250"
+
+// recordFault returns code and message of a record that was not stored. The
+// message contains the code too, because one client looks only there.
+func recordFault(err error) (code, message string) {
+	for _, known := range recordFaults {
+		if errors.Is(err, known) {
+			f := faultOf(known)
+			return f.code, f.text(nil) + " " + f.code
+		}
+	}
+	return storageFailure, systemError.message + " " + storageFailure
+}
+
+// A detailed error names what the client's request said.
+type detailed struct {
+	err   error
+	items []string
+}
+
+func (d *detailed) Error() string { return d.err.Error() + " [" + strings.Join(d.items, "][") + "]" }
+func (d *detailed) Unwrap() error { return d.err }
+
+// detail adds the bracketed items of the message to an error.
+func detail(err error, items ...string) error { return &detailed{err, items} }
+
+// itemsOf returns the bracketed details of an error (C-53).
+func itemsOf(err error) []string {
+	var d *detailed
+	var field *storage.FieldError
+	var bounds *cursor.RangeError
+	var old *cursor.TimestampError
+	switch {
+	case errors.As(err, &d):
+		return d.items
+	case errors.As(err, &field):
+		return []string{field.Field + ": " + field.Reason}
+	case errors.As(err, &bounds):
+		return []string{bounds.Seq.String(), " should be within ", bounds.Oldest.String(), " ", bounds.Next.String()}
+	case errors.As(err, &old):
+		return []string{"timestamp is expired, timestamp should be larger than " + strconv.FormatInt(old.Oldest, 10)}
+	}
+	return nil
+}
+
+// text returns the message with its details.
+func (f fault) text(items []string) string {
+	var b strings.Builder
+	for _, item := range items {
+		b.WriteString("[" + harmless(item) + "]")
+	}
+	if before, ok := strings.CutSuffix(f.message, "%s"); ok {
+		return strings.TrimSuffix(before+b.String(), " ")
+	}
+	if b.Len() > 0 {
+		return f.message + " " + b.String()
+	}
+	return f.message
+}
+
+var codeLike = regexp.MustCompile(`DIS\.([0-9])`)
+
+// harmless keeps what a client said from looking like an error code: clients
+// search whole bodies for codes (8-N3).
+func harmless(item string) string { return codeLike.ReplaceAllString(item, "DIS $1") }
+
+// An envelope is the body of every error: both spellings that clients read, all
+// values strings, on one line (C-52).
+type envelope struct {
+	Code      string `json:"errorCode"`
+	Message   string `json:"message"`
+	CodeV3    string `json:"error_code"`
+	MessageV3 string `json:"error_msg"`
+	RequestID string `json:"request_id"`
+}
+
+// failure turns an error into its answer and the code for metrics and logs.
+func failure(err error, requestID string) (reply, string) {
+	f := faultOf(err)
+	text := f.text(itemsOf(err))
+	body, _ := json.Marshal(envelope{f.code, text, f.code, text, requestID}) // strings cannot fail
+	return reply{status: f.status, body: body}, f.code
+}
+
+// aborted reports an error that nobody is left to hear about.
+func aborted(err error) bool { return errors.Is(err, context.Canceled) }

@@ -1,0 +1,34 @@
+package api
+
+import (
+	"net/http"
+)
+
+// health answers as long as the process can answer at all.
+func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
+	s.write(w, newRequestID(), reply{status: http.StatusOK, body: []byte(`{"status":"ok"}`)})
+}
+
+// ready answers 200 only when the server would serve a request now.
+func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+	id := newRequestID()
+	if err := s.unready(); err != nil {
+		s.log.Warn("not ready", "request_id", id, "error", err)
+		rep, _ := failure(errNotReady, id)
+		s.write(w, id, rep)
+		return
+	}
+	s.write(w, id, reply{status: http.StatusOK, body: []byte(`{"status":"ready"}`)})
+}
+
+func (s *Server) unready() error {
+	if s.draining.Load() {
+		return errNotReady
+	}
+	for _, check := range append([]func() error{s.opts.Engine.Health}, s.opts.Health...) {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,277 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"disd/internal/api/codec"
+	"disd/internal/cursor"
+	"disd/internal/partition"
+	"disd/internal/storage"
+)
+
+// Limits of a download (E20).
+const (
+	defaultFetch    = 1 << 20
+	maxFetch        = 10 << 20
+	maxFetchRecords = 10000
+)
+
+// An uploader is the memory of one upload, used again and again.
+type uploader struct {
+	request  codec.PutRequest
+	puts     []partition.Put
+	outcomes []partition.Outcome
+	results  []codec.PutResult
+	infos    []byte // encoded extended_info of the records
+}
+
+var uploaders = sync.Pool{New: func() any { return new(uploader) }}
+
+func (u *uploader) release() {
+	u.request.Reset()
+	clear(u.puts)
+	clear(u.outcomes)
+	clear(u.results)
+	uploaders.Put(u)
+}
+
+// putRecords answers E19.
+func (s *Server) putRecords(c *call) (reply, error) {
+	u := uploaders.Get().(*uploader)
+	defer u.release()
+	if err := codec.ParsePutJSON(c.body, &u.request); err != nil {
+		return reply{}, putError(err)
+	}
+	st, info, err := s.namedStream(c, u.request.StreamName, u.request.StreamID)
+	if err != nil {
+		return reply{}, err
+	}
+	if err := u.fill(s.maxRecord(info)); err != nil {
+		return reply{}, err
+	}
+	if len(u.puts) > 0 {
+		if err := st.Put(c.Context(), u.puts, u.outcomes); err != nil {
+			return reply{}, notFound(c, info.Name, err)
+		}
+	}
+	return s.putReply(u), nil
+}
+
+// putError maps the codec's errors to those of the table.
+func putError(err error) error {
+	var field *codec.FieldError
+	var id *codec.PartitionIDError
+	switch {
+	case errors.As(err, &field):
+		return invalid(field.Field, field.Reason)
+	case errors.As(err, &id):
+		return detail(errPartitionID, id.Value)
+	}
+	return err
+}
+
+func (s *Server) maxRecord(info *partition.Info) int {
+	if info.Type == partition.Advanced {
+		return s.opts.MaxRecord.Advanced
+	}
+	return s.opts.MaxRecord.Common
+}
+
+// fill makes puts of the parsed records.
+func (u *uploader) fill(maxRecord int) error {
+	n := len(u.request.Records)
+	u.puts, u.outcomes = sized(u.puts, n), sized(u.outcomes, n)
+	u.infos = u.infos[:0]
+	for i := range u.request.Records {
+		r := &u.request.Records[i]
+		if len(r.Data) > maxRecord {
+			return detail(errRecordSize, "records["+strconv.Itoa(i)+"].data")
+		}
+		u.puts[i] = partition.Put{Partition: -1, Hash: -1, Key: r.Key, Timestamp: r.Timestamp, Data: r.Data, Info: u.info(&r.Info)}
+		if r.HasPartition {
+			u.puts[i].Partition = r.Partition
+		}
+		if r.HasHashKey {
+			u.puts[i].Hash = int64(r.HashKey)
+		}
+	}
+	return nil
+}
+
+// info encodes what a piece of a file says about itself, nil for other records.
+func (u *uploader) info(f *codec.Info) []byte {
+	if f.IsZero() {
+		return nil
+	}
+	start := len(u.infos)
+	u.infos = codec.AppendInfo(u.infos, f)
+	return u.infos[start:len(u.infos):len(u.infos)]
+}
+
+func (s *Server) putReply(u *uploader) reply {
+	u.results = sized(u.results, len(u.outcomes))
+	for i, o := range u.outcomes {
+		u.results[i] = codec.PutResult{Partition: o.Partition, Seq: o.Seq}
+		if o.Err != nil {
+			u.results[i].Code, u.results[i].Message = recordFault(o.Err)
+		}
+	}
+	memory := s.pools.get(64 + 96*len(u.results))
+	return reply{status: http.StatusOK, body: codec.AppendPutJSON(memory.b, u.results), memory: memory}
+}
+
+func sized[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n, n+n/4)
+	}
+	return s[:n]
+}
+
+var chunks = sync.Pool{New: func() any { return new(storage.Chunk) }}
+
+// getRecords answers E20.
+func (s *Server) getRecords(c *call) (reply, error) {
+	at, err := s.cursors.Open(c.query.get("partition-cursor"), s.opts.Now())
+	lim, limErr := fetchLimit(c.query)
+	if err := firstOf(err, limErr); err != nil {
+		return reply{}, err
+	}
+	st, info, err := s.namedStream(c, "", at.StreamID)
+	if err != nil {
+		return reply{}, err
+	}
+	id, err := parsePartition(at.Partition)
+	if err != nil {
+		return reply{}, err
+	}
+	if err := info.Running(); err != nil {
+		return reply{}, err
+	}
+	log, err := st.Log(id)
+	if err != nil {
+		return reply{}, partitionError(c, info, id, err)
+	}
+	chunk := chunks.Get().(*storage.Chunk)
+	defer func() {
+		clear(chunk.Records)
+		chunks.Put(chunk)
+	}()
+	if err := s.download(c.Context(), st, log, at.Seq, lim, chunk); err != nil {
+		return reply{}, err
+	}
+	at.Type, at.Issued = cursor.AtSequence, s.opts.Now().UnixMilli()
+	at.Seq += storage.Seq(len(chunk.Records))
+	return s.getReply(chunk.Records, s.cursors.Seal(at)), nil
+}
+
+// fetchLimit reads max_fetch_bytes and limit.
+func fetchLimit(q query) (storage.Limit, error) {
+	names := []string{"max_fetch_bytes", "max-fetch-bytes"}
+	bytes, bytesErr := q.capped(names, defaultFetch, maxFetch)
+	records, recordsErr := parseNumber(q.get("limit")).orDefault().within("limit", 1, 1<<62, maxFetchRecords)
+	return storage.Limit{
+		Records:    int(min(records, maxFetchRecords)),
+		Bytes:      bytes,
+		AtLeastOne: q.get(names...) == "",
+	}, firstOf(bytesErr, recordsErr)
+}
+
+// download reads records, after the wait that the partition's throughput asks
+// for (E20-R8); when there are none it waits a little for some (E20-R9).
+func (s *Server) download(ctx context.Context, st *partition.Stream, log storage.Log, from storage.Seq, lim storage.Limit, chunk *storage.Chunk) error {
+	pause, err := st.Pace(log.ID().Partition)
+	if err != nil {
+		return err
+	}
+	if err := sleep(ctx, pause); err != nil {
+		return err
+	}
+	if err := log.Read(ctx, from, lim, chunk); err != nil {
+		return err
+	}
+	if len(chunk.Records) == 0 && s.opts.EmptyWait > 0 {
+		waiting, cancel := context.WithTimeout(ctx, s.opts.EmptyWait)
+		defer cancel()
+		if log.Wait(waiting, from) == nil {
+			if err := log.Read(ctx, from, lim, chunk); err != nil {
+				return err
+			}
+		}
+	}
+	st.Took(log.ID().Partition, dataSize(chunk.Records))
+	return nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d == 0 {
+		return nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func dataSize(records []storage.Record) (n int) {
+	for i := range records {
+		n += len(records[i].Data)
+	}
+	return n
+}
+
+func (s *Server) getReply(records []storage.Record, next string) reply {
+	memory := s.pools.get(len(next) + 192*len(records) + dataSize(records)*4/3)
+	return reply{status: http.StatusOK, body: codec.AppendGetJSON(memory.b, records, next), memory: memory}
+}
+
+// cursorError adds what was asked for to an error about it.
+func cursorError(r cursor.Request, err error) error {
+	switch {
+	case errors.Is(err, cursor.ErrType):
+		return detail(err, r.Type)
+	case errors.Is(err, cursor.ErrSequence):
+		return detail(err, r.Sequence)
+	}
+	return err
+}
+
+type cursorReply struct {
+	Cursor string `json:"partition_cursor"`
+}
+
+// showCursor answers E21.
+func (s *Server) showCursor(c *call) (reply, error) {
+	q := c.query
+	name, streamID := q.get("stream-name"), q.get("stream-id")
+	id, idErr := parsePartition(q.get("partition-id"))
+	if err := firstOf(present("stream-name", name+streamID), idErr); err != nil {
+		return reply{}, err
+	}
+	want := cursor.Request{Type: q.get("cursor-type"), Sequence: q.get("starting-sequence-number"), Timestamp: q.get("timestamp")}
+	if err := want.Check(); err != nil {
+		return reply{}, cursorError(want, err)
+	}
+	st, info, err := s.namedStream(c, name, streamID)
+	if err != nil {
+		return reply{}, err
+	}
+	log, err := st.Log(id)
+	if err := firstOf(info.Running(), err); err != nil {
+		return reply{}, partitionError(c, info, id, err)
+	}
+	at, err := want.Resolve(c.Context(), log, s.opts.Now(), time.Duration(info.Retention)*time.Hour)
+	if err != nil {
+		return reply{}, err
+	}
+	at.StreamName, at.StreamID, at.Partition, at.Issued = info.Name, info.ID, partitionID(id), s.opts.Now().UnixMilli()
+	return ok(cursorReply{s.cursors.Seal(at)})
+}

@@ -1,0 +1,249 @@
+// Package api speaks the HTTP side of DIS: routes, wire types and encodings, the
+// one table of errors, and the limits of a request. The contract is api.md; rule
+// numbers in comments are its.
+package api
+
+import (
+	"encoding/hex"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
+
+	"disd/internal/cursor"
+	"disd/internal/partition"
+	"disd/internal/storage"
+)
+
+// Options of a Server. Nil and zero mean the ordinary value.
+type Options struct {
+	Engine  storage.Engine // required
+	Streams *partition.Set // required
+	Apps    *cursor.Apps   // required
+	Cursors *cursor.Sealer // required
+
+	// Health lists what must be well for the server to be ready, beside the
+	// engine.
+	Health []func() error
+
+	Now      func() time.Time     // default time.Now
+	Logger   *slog.Logger         // default slog.Default
+	Registry *prometheus.Registry // default a new one
+
+	MaxBody     int64         // bytes of one request body, default 64 MiB
+	MaxBodies   int64         // bytes of all bodies in memory, default 512 MiB, at least MaxBody
+	MaxRecord   RecordLimit   // decoded data of one record
+	EmptyWait   time.Duration // how long an empty download is held back, default 200 ms (E20-R9)
+	NoEmptyWait bool          // answer empty downloads at once
+}
+
+// A RecordLimit is the largest record in bytes by type of stream.
+type RecordLimit struct {
+	Common   int // default 1 MiB
+	Advanced int // default 5 MiB
+}
+
+func (o *Options) setDefaults() {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Registry == nil {
+		o.Registry = prometheus.NewRegistry()
+	}
+	if o.MaxBody == 0 {
+		o.MaxBody = 64 << 20
+	}
+	if o.MaxBodies == 0 {
+		o.MaxBodies = 512 << 20
+	}
+	o.MaxBodies = max(o.MaxBodies, o.MaxBody)
+	if o.MaxRecord.Common == 0 {
+		o.MaxRecord.Common = 1 << 20
+	}
+	if o.MaxRecord.Advanced == 0 {
+		o.MaxRecord.Advanced = 5 << 20
+	}
+	if o.EmptyWait == 0 && !o.NoEmptyWait {
+		o.EmptyWait = 200 * time.Millisecond
+	}
+}
+
+// A Server answers DIS requests. It is an http.Handler.
+type Server struct {
+	opts     Options
+	streams  *partition.Set
+	apps     *cursor.Apps
+	cursors  *cursor.Sealer
+	log      *slog.Logger
+	router   *chi.Mux
+	pools    pools
+	bodies   bodies
+	metrics  *metrics
+	draining atomic.Bool
+}
+
+// New returns a server over the given parts.
+func New(opts Options) *Server {
+	opts.setDefaults()
+	s := &Server{
+		opts: opts, streams: opts.Streams, apps: opts.Apps, cursors: opts.Cursors,
+		log: opts.Logger, router: chi.NewMux(), metrics: newMetrics(opts.Registry),
+	}
+	s.bodies = bodies{opts.MaxBody, semaphore.NewWeighted(opts.MaxBodies), &s.pools}
+	s.mount()
+	return s
+}
+
+// Drain makes the server report that it is not ready, before it is stopped.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// ServeHTTP answers a request. Empty path segments and a trailing slash never
+// matter (C-3).
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r.URL.Path, r.URL.RawPath = cleanPath(r.URL.Path), ""
+	s.router.ServeHTTP(w, r)
+}
+
+func cleanPath(p string) string {
+	if len(p) > 1 && p[0] == '/' && p[len(p)-1] != '/' && !strings.Contains(p, "//") {
+		return p
+	}
+	var b strings.Builder
+	for segment := range strings.SplitSeq(p, "/") {
+		if segment != "" {
+			b.WriteString("/" + segment)
+		}
+	}
+	if b.Len() == 0 {
+		return "/"
+	}
+	return b.String()
+}
+
+// A call is one request on its way through the server.
+type call struct {
+	*http.Request
+	id      string // the request id the client sees
+	project string
+	query   query
+	body    []byte // of POST and PUT, whole
+}
+
+// param returns a parameter of the path.
+func (c *call) param(name string) string { return chi.URLParam(c.Request, name) }
+
+// A reply is an answer. It is written once, by serve.
+type reply struct {
+	status int
+	body   []byte
+	mime   string  // of the body; "" is JSON
+	memory *buffer // given back after the body was written
+}
+
+// An endpoint answers one operation. It never touches the ResponseWriter.
+type endpoint func(c *call) (reply, error)
+
+// serve makes a handler of an endpoint.
+func (s *Server) serve(op operation) http.HandlerFunc {
+	observe := s.metrics.operation(op.name)
+	return func(w http.ResponseWriter, r *http.Request) {
+		start := s.opts.Now()
+		c := call{Request: r, id: newRequestID(), query: parseQuery(r.URL.RawQuery)}
+		rep, err := s.run(op, &c)
+		code := "ok"
+		if err != nil {
+			rep, code = failure(err, c.id)
+			s.note(op.name, &c, rep.status, code, err)
+		}
+		s.write(w, c.id, rep)
+		observe(code, s.opts.Now().Sub(start), len(c.body), len(rep.body))
+	}
+}
+
+// run does what comes before an endpoint, in the order of C-35.
+func (s *Server) run(op operation, c *call) (reply, error) {
+	c.project = c.param("project")
+	if err := checkProject(c); err != nil {
+		return reply{}, err
+	}
+	if !op.hasBody() {
+		return op.endpoint(s, c)
+	}
+	if err := op.accepts(c.Header.Get("Content-Type"), c.Header.Get("Content-Encoding")); err != nil {
+		return reply{}, err
+	}
+	body, release, err := s.bodies.read(c.Request)
+	if err != nil {
+		return reply{}, err
+	}
+	defer release()
+	c.body = body
+	return op.endpoint(s, c)
+}
+
+// checkProject refuses the placeholder of SDKs that were given no project, and
+// a header that contradicts the path (C-9, 1.2).
+func checkProject(c *call) error {
+	if c.project == "{project_id}" || strings.IndexByte(c.project, 0) >= 0 {
+		return detail(errProject, c.project)
+	}
+	if h := c.Header.Get("X-Project-Id"); h != "" && h != c.project {
+		return detail(errProject, h)
+	}
+	return nil
+}
+
+// note logs a request that failed: what is the server's own fault as an error,
+// what is the client's for those who look for it.
+func (s *Server) note(operation string, c *call, status int, code string, err error) {
+	level := slog.LevelDebug
+	if status >= 500 && !aborted(err) {
+		level = slog.LevelError
+	}
+	s.log.Log(c.Context(), level, "request failed", "operation", operation, "request_id", c.id,
+		"project", c.project, "status", status, "code", code, "error", err)
+}
+
+// write sends an answer. An empty body has an explicit length, which clients
+// look at (C-50).
+func (s *Server) write(w http.ResponseWriter, id string, rep reply) {
+	h := w.Header()
+	h["X-Request-Id"] = []string{id}
+	if rep.status != http.StatusNoContent {
+		h["Content-Length"] = []string{strconv.Itoa(len(rep.body))}
+	}
+	if len(rep.body) > 0 {
+		if rep.mime == "" {
+			rep.mime = "application/json;charset=utf-8"
+		}
+		h["Content-Type"] = []string{rep.mime}
+	}
+	w.WriteHeader(rep.status)
+	w.Write(rep.body) // an error means that nobody listens any more
+	if rep.memory != nil {
+		rep.memory.b = rep.body
+		s.pools.put(rep.memory)
+	}
+}
+
+// newRequestID returns 32 hex digits (C-51).
+func newRequestID() string {
+	var raw [16]byte
+	for i, r := 0, rand.Uint64(); i < 8; i, r = i+1, r>>8 {
+		raw[i] = byte(r)
+	}
+	for i, r := 8, rand.Uint64(); i < 16; i, r = i+1, r>>8 {
+		raw[i] = byte(r)
+	}
+	return hex.EncodeToString(raw[:])
+}

@@ -1,0 +1,612 @@
+package api
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"disd/internal/api/codec"
+	"disd/internal/partition"
+	"disd/internal/storage"
+)
+
+// Limits of a stream's fields (api.md 1.8, 1.9, 6).
+const (
+	maxStreamName   = 64
+	minRetention    = 24
+	maxRetention    = 168
+	maxTags         = 10
+	maxTagKey       = 36
+	maxTagValue     = 43
+	enterpriseKey   = "_sys_enterprise_project_id"
+	maxInt32        = 1<<31 - 1
+	streamPage      = 10
+	maxStreamPage   = 100
+	partitionPage   = 100
+	maxPartitonPage = 1000
+)
+
+// stream returns the stream a call names: the one of that name in the caller's
+// project, else the one with that id (A-5, A-6).
+func (s *Server) stream(c *call, name, id string) (*partition.Stream, error) {
+	if name != "" {
+		if st, err := s.streams.Get(c.project, name); err == nil {
+			return st, nil
+		}
+	}
+	if id != "" {
+		if st, err := s.streams.GetID(id); err == nil {
+			return st, nil
+		}
+	}
+	if name == "" {
+		name = id
+	}
+	return nil, detail(partition.ErrStreamNotFound, name, c.project)
+}
+
+// ownStream returns the stream of the path, which must be in the caller's
+// project.
+func (s *Server) ownStream(c *call) (*partition.Stream, error) {
+	return s.stream(c, c.param("stream"), "")
+}
+
+// notFound adds the details to the error of a stream that was deleted meanwhile.
+func notFound(c *call, name string, err error) error {
+	if err == partition.ErrStreamNotFound {
+		return detail(err, name, c.project)
+	}
+	return err
+}
+
+type tag struct {
+	Key   text `json:"key"`
+	Value text `json:"value"`
+}
+
+type csvProperties struct {
+	Delimiter text `json:"delimiter"`
+}
+
+type createStreamRequest struct {
+	StreamName     text           `json:"stream_name"`
+	PartitionCount number         `json:"partition_count"`
+	StreamType     text           `json:"stream_type"`
+	DataType       text           `json:"data_type"`
+	DataDuration   number         `json:"data_duration"`
+	AutoScale      boolean        `json:"auto_scale_enabled"`
+	AutoMin        number         `json:"auto_scale_min_partition_count"`
+	AutoMax        number         `json:"auto_scale_max_partition_count"`
+	DataSchema     text           `json:"data_schema"`
+	CSV            *csvProperties `json:"csv_properties"`
+	Compression    text           `json:"compression_format"`
+	Tags           []tag          `json:"tags"`
+	SysTags        []tag          `json:"sys_tags"`
+}
+
+// createStream answers E3.
+func (s *Server) createStream(c *call) (reply, error) {
+	var in createStreamRequest
+	if err := decode(c.body, &in); err != nil {
+		return reply{}, err
+	}
+	n, settings, err := in.settings()
+	if err != nil {
+		return reply{}, err
+	}
+	if _, err := s.streams.Create(c.Context(), c.project, string(in.StreamName), n, settings); err != nil {
+		return reply{}, err
+	}
+	return created()
+}
+
+// settings checks the fields in the order of the table of E3.
+func (in *createStreamRequest) settings() (n int, set partition.Settings, err error) {
+	set.Type = orElse(in.StreamType, partition.Common)
+	set.DataType = orElse(in.DataType, partition.Blob)
+	set.Schema = string(in.DataSchema)
+	set.Compression = string(in.Compression)
+	count, countErr := required(in.PartitionCount, "partition_count")
+	retention, retentionErr := in.DataDuration.orDefault().within("data_duration", minRetention, maxRetention, minRetention)
+	auto, autoErr := in.AutoScale.value("auto_scale_enabled")
+	low, lowErr := in.AutoMin.within("auto_scale_min_partition_count", 0, maxInt32, 0)
+	high, highErr := in.AutoMax.within("auto_scale_max_partition_count", 0, maxInt32, 0)
+	delimiter, delimiterErr := in.CSV.delimiter()
+	tags, tagsErr := checkTags(in.Tags)
+	sysTags, sysErr := checkSysTags(in.SysTags)
+	set.Retention, set.AutoScale, set.AutoMin, set.AutoMax = int(retention), auto != nil && *auto, int(low), int(high)
+	set.Delimiter, set.Tags, set.SysTags = delimiter, tags, sysTags
+	return int(count), set, firstOf(
+		checkName("stream_name", string(in.StreamName), maxStreamName),
+		countErr,
+		oneOf("stream_type", set.Type, partition.Common, partition.Advanced),
+		checkDataType(set.DataType),
+		retentionErr, autoErr, lowErr, highErr, delimiterErr,
+		checkCompression(set.Compression),
+		tagsErr, sysErr,
+	)
+}
+
+func orElse(t text, def string) string {
+	if t == "" {
+		return def
+	}
+	return string(t)
+}
+
+// required checks a count that must be there and at least 1.
+func required(n number, field string) (int64, error) {
+	if !n.set {
+		return 0, invalid(field, "is required")
+	}
+	return n.within(field, 1, maxInt32, 0)
+}
+
+func checkDataType(t string) error {
+	return oneOf("data_type", t, partition.Blob, partition.JSON, partition.CSV)
+}
+
+func checkCompression(format string) error {
+	if format == "" {
+		return nil
+	}
+	return oneOf("compression_format", format, "snappy", "gzip", "zip")
+}
+
+func (p *csvProperties) delimiter() (string, error) {
+	if p == nil || p.Delimiter == "" {
+		return "", nil
+	}
+	if utf8.RuneCountInString(string(p.Delimiter)) != 1 {
+		return "", invalid("csv_properties.delimiter", "must be one character")
+	}
+	return string(p.Delimiter), nil
+}
+
+// checkTags applies T-1 and T-2.
+func checkTags(in []tag) ([]partition.Tag, error) {
+	if len(in) > maxTags {
+		return nil, errTagQuota
+	}
+	tags := make([]partition.Tag, 0, len(in))
+	for _, t := range in {
+		if err := firstOf(checkTagKey(string(t.Key)), checkTagValue(string(t.Value))); err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(tags, func(other partition.Tag) bool { return other.Key == string(t.Key) }) {
+			return nil, invalid("tags.key", "occurs twice: "+string(t.Key))
+		}
+		tags = append(tags, partition.Tag{Key: string(t.Key), Value: string(t.Value)})
+	}
+	return tags, nil
+}
+
+func checkTagKey(key string) error {
+	if n := utf8.RuneCountInString(key); n < 1 || n > maxTagKey {
+		return invalid("tags.key", "must have 1 to 36 characters")
+	}
+	for _, r := range key {
+		if !isTagRune(r) {
+			return invalid("tags.key", "has characters other than letters, digits, -, _ and Chinese ones")
+		}
+	}
+	return nil
+}
+
+func checkTagValue(value string) error {
+	if utf8.RuneCountInString(value) > maxTagValue {
+		return invalid("tags.value", "is longer than 43 characters")
+	}
+	for _, r := range value {
+		if !isTagRune(r) && r != '.' {
+			return invalid("tags.value", "has characters other than letters, digits, ., -, _ and Chinese ones")
+		}
+	}
+	return nil
+}
+
+func isTagRune(r rune) bool {
+	return r < utf8.RuneSelf && isNameByte(byte(r)) || r >= 0x4e00 && r <= 0x9fff
+}
+
+// checkSysTags accepts the one system tag there is, the enterprise project.
+func checkSysTags(in []tag) ([]partition.Tag, error) {
+	if len(in) == 0 {
+		return nil, nil
+	}
+	if len(in) > 1 || in[0].Key != enterpriseKey {
+		return nil, invalid("sys_tags", "may have one element, of key "+enterpriseKey)
+	}
+	value := string(in[0].Value)
+	if value != "0" && len(value) != 36 {
+		return nil, invalid("sys_tags.value", "must be the id of an enterprise project")
+	}
+	return []partition.Tag{{Key: enterpriseKey, Value: value}}, nil
+}
+
+// deleteStream answers E5.
+func (s *Server) deleteStream(c *call) (reply, error) {
+	st, err := s.ownStream(c)
+	if err != nil {
+		return reply{}, err
+	}
+	if err := s.streams.Delete(c.Context(), st); err != nil {
+		return reply{}, notFound(c, c.param("stream"), err)
+	}
+	return noContent()
+}
+
+type streamInfo struct {
+	ID             string          `json:"stream_id"`
+	Name           string          `json:"stream_name"`
+	CreateTime     int64           `json:"create_time"`
+	Retention      int             `json:"retention_period"`
+	Status         string          `json:"status"`
+	Type           string          `json:"stream_type"`
+	DataType       string          `json:"data_type"`
+	PartitionCount int             `json:"partition_count"`
+	AutoScale      bool            `json:"auto_scale_enabled"`
+	AutoMin        int             `json:"auto_scale_min_partition_count"`
+	AutoMax        int             `json:"auto_scale_max_partition_count"`
+	Tags           []partition.Tag `json:"tags"`
+	SysTags        []partition.Tag `json:"sys_tags"`
+}
+
+type listStreamsReply struct {
+	Total   int          `json:"total_number"`
+	Names   []string     `json:"stream_names"`
+	Streams []streamInfo `json:"stream_info_list"`
+	More    bool         `json:"has_more_streams"`
+}
+
+// listStreams answers E4, and E42 when it names a stream by id.
+func (s *Server) listStreams(c *call) (reply, error) {
+	if id := c.query.get("stream_id"); id != "" {
+		return s.describe(c, "", id)
+	}
+	limit, err := c.query.limit("limit", streamPage, maxStreamPage)
+	if err != nil {
+		return reply{}, err
+	}
+	all := s.streams.List(c.project)
+	out := listStreamsReply{Total: len(all), Names: []string{}, Streams: []streamInfo{}}
+	page, more := pageAfter(all, c.query.get("start_stream_name"), limit, func(i *partition.Info) string { return i.Name })
+	for _, info := range page {
+		out.Names = append(out.Names, info.Name)
+		out.Streams = append(out.Streams, listed(info))
+	}
+	out.More = more
+	return ok(out)
+}
+
+// pageAfter returns up to limit items whose name sorts after start, and whether
+// more follow. The items are sorted by name.
+func pageAfter[T any](items []T, start string, limit int, name func(T) string) (page []T, more bool) {
+	if start != "" {
+		i, found := slices.BinarySearchFunc(items, start, func(item T, start string) int { return strings.Compare(name(item), start) })
+		if found {
+			i++
+		}
+		items = items[i:]
+	}
+	if len(items) > limit {
+		return items[:limit], true
+	}
+	return items, false
+}
+
+func listed(i *partition.Info) streamInfo {
+	return streamInfo{
+		ID: i.ID, Name: i.Name, CreateTime: i.Created, Retention: i.Retention, Status: status(i),
+		Type: i.Type, DataType: i.DataType, PartitionCount: i.Count(partition.Active),
+		AutoScale: i.AutoScale, AutoMin: i.AutoMin, AutoMax: i.AutoMax,
+		Tags: orEmpty(i.Tags), SysTags: orEmpty(i.SysTags),
+	}
+}
+
+func status(i *partition.Info) string {
+	if i.Frozen {
+		return "FROZEN"
+	}
+	return "RUNNING"
+}
+
+// orEmpty makes a missing list an empty one on the wire.
+func orEmpty[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}
+
+type partitionResult struct {
+	Status        partition.State `json:"status"`
+	ID            string          `json:"partition_id"`
+	HashRange     string          `json:"hash_range"`
+	SequenceRange string          `json:"sequence_number_range,omitempty"`
+	Parents       string          `json:"parent_partitions,omitempty"`
+}
+
+type scalingResult struct {
+	Time   int64  `json:"create_timestamp"`
+	From   int    `json:"src_partition_count"`
+	To     int    `json:"target_partition_count"`
+	Detail string `json:"result_detail"`
+	Auto   bool   `json:"auto_scale"`
+}
+
+type csvResult struct {
+	Delimiter string `json:"delimiter"`
+}
+
+type showStreamReply struct {
+	ID          string            `json:"stream_id"`
+	Name        string            `json:"stream_name"`
+	CreateTime  int64             `json:"create_time"`
+	Modified    int64             `json:"last_modified_time"`
+	Retention   int               `json:"retention_period"`
+	Status      string            `json:"status"`
+	Type        string            `json:"stream_type"`
+	DataType    string            `json:"data_type"`
+	Schema      string            `json:"data_schema,omitempty"`
+	Compression string            `json:"compression_format,omitempty"`
+	CSV         *csvResult        `json:"csv_properties,omitempty"`
+	Writable    int               `json:"writable_partition_count"`
+	Readable    int               `json:"readable_partition_count"`
+	Scalings    []scalingResult   `json:"update_partition_counts"`
+	Tags        []partition.Tag   `json:"tags"`
+	SysTags     []partition.Tag   `json:"sys_tags"`
+	AutoScale   bool              `json:"auto_scale_enabled"`
+	AutoMin     int               `json:"auto_scale_min_partition_count"`
+	AutoMax     int               `json:"auto_scale_max_partition_count"`
+	Partitions  []partitionResult `json:"partitions"`
+	More        bool              `json:"has_more_partitions"`
+}
+
+// showStream answers E6. The path may carry an id instead of a name (E6-R10).
+func (s *Server) showStream(c *call) (reply, error) {
+	id := c.query.get("stream_id")
+	if id == "" {
+		id = c.param("stream")
+	}
+	return s.describe(c, c.param("stream"), id)
+}
+
+func (s *Server) describe(c *call, name, id string) (reply, error) {
+	limit, limitErr := c.query.limit("limit_partitions", partitionPage, maxPartitonPage)
+	first, startErr := startPartition(c.query.get("start_partitionId", "start_partition_id"))
+	if err := firstOf(startErr, limitErr); err != nil {
+		return reply{}, err
+	}
+	st, err := s.stream(c, name, id)
+	if err != nil {
+		return reply{}, err
+	}
+	info, err := st.Info()
+	if err != nil {
+		return reply{}, notFound(c, name, err)
+	}
+	out := described(info)
+	end := min(first+limit, len(info.Parts))
+	for i := first; i < end; i++ {
+		out.Partitions = append(out.Partitions, describePartition(st, info, int32(i)))
+	}
+	out.More = end < len(info.Parts)
+	return ok(out)
+}
+
+// startPartition returns the index after an exclusive start.
+func startPartition(start string) (int, error) {
+	if start == "" {
+		return 0, nil
+	}
+	id, err := parsePartition(start)
+	return int(id) + 1, err
+}
+
+func described(i *partition.Info) showStreamReply {
+	out := showStreamReply{
+		ID: i.ID, Name: i.Name, CreateTime: i.Created, Modified: i.Modified, Retention: i.Retention,
+		Status: status(i), Type: i.Type, DataType: i.DataType, Schema: i.Schema, Compression: i.Compression,
+		Writable: i.Count(partition.Active), Readable: i.Count(partition.Active, partition.Deleted),
+		Scalings: []scalingResult{}, Tags: orEmpty(i.Tags), SysTags: orEmpty(i.SysTags),
+		AutoScale: i.AutoScale, AutoMin: i.AutoMin, AutoMax: i.AutoMax, Partitions: []partitionResult{},
+	}
+	if i.Delimiter != "" {
+		out.CSV = &csvResult{i.Delimiter}
+	}
+	for _, sc := range i.Scalings {
+		out.Scalings = append(out.Scalings, scalingResult{sc.Time, sc.From, sc.To, scalingDetail(sc), sc.Auto})
+	}
+	return out
+}
+
+func scalingDetail(sc partition.Scaling) string {
+	if !sc.Exceeded {
+		return "0"
+	}
+	f := faultOf(partition.ErrQuota)
+	return f.code + " " + f.text(nil)
+}
+
+func describePartition(st *partition.Stream, info *partition.Info, id int32) partitionResult {
+	p := info.Parts[id]
+	low, high, _ := info.HashRange(id)
+	out := partitionResult{Status: p.State, ID: partitionID(id), HashRange: bracket(low, high)}
+	if log, err := st.Log(id); err == nil {
+		oldest, next := log.Bounds()
+		out.SequenceRange = bracket(int64(oldest), int64(next))
+	}
+	var parents []string
+	for _, parent := range p.Parents {
+		parents = append(parents, partitionID(parent))
+	}
+	out.Parents = strings.Join(parents, ",")
+	return out
+}
+
+// bracket writes a range as clients parse it.
+func bracket(low, high int64) string {
+	return "[" + strconv.FormatInt(low, 10) + " : " + strconv.FormatInt(high, 10) + "]"
+}
+
+type updateCountRequest struct {
+	StreamName text   `json:"stream_name"`
+	Target     number `json:"target_partition_count"`
+}
+
+type updateCountReply struct {
+	StreamName string `json:"stream_name"`
+	Current    int    `json:"current_partition_count"`
+	Target     int    `json:"target_partition_count"`
+}
+
+// updatePartitionCount answers E7.
+func (s *Server) updatePartitionCount(c *call) (reply, error) {
+	var in updateCountRequest
+	if err := decode(c.body, &in); err != nil {
+		return reply{}, err
+	}
+	target, err := in.target()
+	if err := firstOf(samePath(c, in.StreamName, true), err); err != nil {
+		return reply{}, err
+	}
+	st, err := s.ownStream(c)
+	if err != nil {
+		return reply{}, err
+	}
+	before, err := s.streams.Scale(c.Context(), st, target, false)
+	if err != nil {
+		return reply{}, notFound(c, c.param("stream"), err)
+	}
+	return ok(updateCountReply{c.param("stream"), before, target})
+}
+
+func (in *updateCountRequest) target() (int, error) {
+	if !in.Target.set {
+		return 0, detail(storage.ErrInvalid, "Invalid target_partition_count null.") // E7-R8, word by word
+	}
+	n, err := in.Target.within("target_partition_count", 1, maxInt32, 0)
+	return int(n), err
+}
+
+// samePath holds the name in a body against the one in the path.
+func samePath(c *call, name text, needed bool) error {
+	switch {
+	case name == "" && needed:
+		return invalid("stream_name", "is required")
+	case name != "" && string(name) != c.param("stream"):
+		return invalid("stream_name", "differs from the path")
+	}
+	return nil
+}
+
+type updateStreamRequest struct {
+	UpdateType   text    `json:"update_type"` // E41 only
+	StreamName   text    `json:"stream_name"`
+	DataDuration number  `json:"data_duration"`
+	DataType     text    `json:"data_type"`
+	DataSchema   *string `json:"data_schema"`
+	AutoScale    boolean `json:"auto_scale_enabled"`
+	AutoMin      number  `json:"auto_scale_min_partition_count"`
+	AutoMax      number  `json:"auto_scale_max_partition_count"`
+}
+
+// updateStream answers E8.
+func (s *Server) updateStream(c *call) (reply, error) {
+	var in updateStreamRequest
+	if err := decode(c.body, &in); err != nil {
+		return reply{}, err
+	}
+	if err := samePath(c, in.StreamName, true); err != nil {
+		return reply{}, err
+	}
+	if _, err := s.applyUpdate(c, &in); err != nil {
+		return reply{}, err
+	}
+	return noContent()
+}
+
+type updateOldReply struct {
+	StreamName string `json:"stream_name"`
+	DataType   string `json:"target_data_type"`
+}
+
+// updateStreamOld answers E41.
+func (s *Server) updateStreamOld(c *call) (reply, error) {
+	var in updateStreamRequest
+	if err := decode(c.body, &in); err != nil {
+		return reply{}, err
+	}
+	if err := firstOf(in.keepOnly(), samePath(c, in.StreamName, false)); err != nil {
+		return reply{}, err
+	}
+	info, err := s.applyUpdate(c, &in)
+	if err != nil {
+		return reply{}, err
+	}
+	return ok(updateOldReply{info.Name, info.DataType})
+}
+
+// keepOnly drops the members that do not belong to the update type (E41-R3).
+func (in *updateStreamRequest) keepOnly() error {
+	switch in.UpdateType {
+	case "":
+	case "DATA_TYPE":
+		in.AutoScale, in.AutoMin, in.AutoMax = boolean{}, number{}, number{}
+	case "AUTO_SCALE":
+		in.DataType, in.DataSchema = "", nil
+	default:
+		return oneOf("update_type", string(in.UpdateType), "DATA_TYPE", "AUTO_SCALE")
+	}
+	return nil
+}
+
+func (s *Server) applyUpdate(c *call, in *updateStreamRequest) (*partition.Info, error) {
+	change, err := in.change()
+	if err != nil {
+		return nil, err
+	}
+	st, err := s.ownStream(c)
+	if err != nil {
+		return nil, err
+	}
+	info, err := s.streams.Update(st, change)
+	return info, notFound(c, c.param("stream"), err)
+}
+
+// change checks the fields in the order of the table of E8.
+func (in *updateStreamRequest) change() (ch partition.Change, err error) {
+	if in.DataDuration = in.DataDuration.orDefault(); in.empty() {
+		return ch, codec.ErrEmpty
+	}
+	var typeErr, autoErr error
+	if in.DataType != "" {
+		ch.DataType, typeErr = (*string)(&in.DataType), checkDataType(string(in.DataType))
+	}
+	ch.Schema = in.DataSchema
+	ch.AutoScale, autoErr = in.AutoScale.value("auto_scale_enabled")
+	return ch, firstOf(
+		setInt(&ch.Retention, in.DataDuration, "data_duration", minRetention, maxRetention),
+		typeErr, autoErr,
+		setInt(&ch.AutoMin, in.AutoMin, "auto_scale_min_partition_count", 1, maxInt32),
+		setInt(&ch.AutoMax, in.AutoMax, "auto_scale_max_partition_count", 1, maxInt32),
+	)
+}
+
+func (in *updateStreamRequest) empty() bool {
+	return !in.DataDuration.set && in.DataType == "" && in.DataSchema == nil &&
+		!in.AutoScale.set && !in.AutoMin.set && !in.AutoMax.set
+}
+
+// setInt sets a field of a change to a number that was given.
+func setInt(field **int, n number, name string, low, high int64) error {
+	if !n.set {
+		return nil
+	}
+	v, err := n.within(name, low, high, 0)
+	i := int(v)
+	*field = &i
+	return err
+}
