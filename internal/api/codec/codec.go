@@ -21,8 +21,6 @@
 package codec
 
 import (
-	"crypto/md5"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
@@ -97,13 +95,6 @@ const (
 	// MaxHash is the largest hash of a partition key (L-5).
 	MaxHash = 1<<63 - 1
 )
-
-// Hash returns the hash of a partition key that decides on its partition, 0 to
-// MaxHash (L-6).
-func Hash(key []byte) uint64 {
-	sum := md5.Sum(key)
-	return binary.BigEndian.Uint64(sum[:]) & MaxHash
-}
 
 // ParsePartitionID reads a partition id in the forms of C-41.
 func ParsePartitionID[T string | []byte](id T) (int32, bool) {

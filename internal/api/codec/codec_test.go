@@ -8,25 +8,6 @@ import (
 	"disd/internal/storage"
 )
 
-// TestHash has the vectors of L-7.
-func TestHash(t *testing.T) {
-	for key, want := range map[string]uint64{
-		"0":         5750288053043553775,
-		"1":         4956847150856741762,
-		"user-1":    6257593711501015798,
-		"device-42": 2869875835050476120,
-		"分区":        7404587220537540204,
-	} {
-		if got := Hash([]byte(key)); got != want {
-			t.Errorf("Hash(%q) = %d, want %d", key, got, want)
-		}
-	}
-	key := []byte("user-1")
-	if n := testing.AllocsPerRun(10, func() { Hash(key) }); n != 0 {
-		t.Errorf("%v allocations", n)
-	}
-}
-
 func TestPartitionID(t *testing.T) {
 	for id, want := range map[int32]string{
 		0:         "shardId-0000000000",

@@ -175,7 +175,7 @@ func (m *message) record(r *PutRecord, i int) error {
 
 func (r *PutRecord) check(raw *rawTarget, i int) error {
 	if r.Data == nil {
-		return recordError(i, "data", "is missing")
+		r.Data = []byte{} // a client of proto3 leaves out what is empty
 	}
 	if err := raw.decode(r, i); err != nil {
 		return err

@@ -125,7 +125,7 @@ var protoCases = []struct {
 	{"no body", nil, `empty`},
 	{"no stream", fields(2, fields(3, "a")), `stream_name is missing`},
 	{"only unknown fields", fields(99, 1), `stream_name is missing`},
-	{"data missing", fields(1, "s", 2, fields(3, "a"), 2, fields(5, "k")), `records[1].data is missing`},
+	{"data missing", fields(1, "s", 2, fields(3, "a"), 2, fields(5, "k")), `s/ "a"; "" key=k`},
 	{"hash", one(4, "9223372036854775808"), badHash},
 	{"partition", one(6, "-1"), `partition records[0].partition_id "-1"`},
 	{"key of 256", one(5, strings.Repeat("区", 256)), `s/ "" key=` + strings.Repeat("区", 256)},
@@ -222,9 +222,6 @@ func entryOf(m protoreflect.Message, at string, q *PutRequest) error {
 	})
 	if err != nil {
 		return err
-	}
-	if !m.Has(m.Descriptor().Fields().ByName("data")) {
-		return &FieldError{at + "data", "is missing"}
 	}
 	if err := o.record(members, at, &r); err != nil {
 		return err
