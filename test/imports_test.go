@@ -1,0 +1,292 @@
+// Package test holds what is true of the whole tree. Its subdirectories hold
+// the tests that run the built server.
+package test
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// mayImport is the architecture: imports go down only, and packages side by
+// side do not know each other. What they need of each other they declare as
+// small interfaces, which cmd/disd connects. Everyone may import
+// internal/storage, the words of the system, except what lies below it.
+var mayImport = map[string][]string{
+	"cmd/disd": {
+		"internal/api", "internal/cursor", "internal/partition",
+		"internal/storage/catalog", "internal/storage/memory", "internal/storage/segment", "internal/storage/vfs",
+	},
+
+	"internal/api":       {"internal/api/codec", "internal/cursor", "internal/partition"},
+	"internal/api/codec": {},
+
+	"internal/cursor":    {"internal/storage/catalog"},
+	"internal/partition": {"internal/storage/catalog"},
+
+	"internal/storage":             {},
+	"internal/storage/catalog":     {},
+	"internal/storage/memory":      {},
+	"internal/storage/segment":     {"internal/storage/vfs"},
+	"internal/storage/storagetest": {},
+	"internal/storage/vfs":         {},
+	"internal/storage/vfs/errfs":   {"internal/storage/vfs"},
+}
+
+// words may be imported by every package but those in below.
+const words = "internal/storage"
+
+var below = []string{"internal/storage/vfs", "internal/storage/vfs/errfs"}
+
+// outside says which packages may import a module that is not disd's, so that
+// replacing it is the business of one place. Test files may use any.
+var outside = map[string][]string{
+	"github.com/go-chi/chi/v5":            {"internal/api"},
+	"github.com/golang/snappy":            {"internal/api/codec"},
+	"github.com/klauspost/compress":       {"internal/api/codec"},
+	"github.com/pierrec/lz4/v4":           {"internal/api/codec"},
+	"github.com/prometheus/client_golang": {"internal/api", "cmd/disd"},
+	"github.com/segmentio/asm":            {"internal/api/codec"},
+	"github.com/spf13/pflag":              {"cmd/disd"},
+	"github.com/spf13/viper":              {"cmd/disd"},
+	"github.com/twmb/avro":                {"internal/partition"},
+	"go.etcd.io/bbolt":                    {"internal/storage/catalog"},
+	"golang.org/x/net":                    {"cmd/disd"},
+	"golang.org/x/sync":                   {"internal/api"},
+	"golang.org/x/sys":                    {"internal/storage/catalog", "internal/storage/vfs"},
+	"google.golang.org/protobuf":          {"internal/api/codec"},
+}
+
+// A source is the files of one directory.
+type source struct {
+	dir          string // from the root of the repository
+	set          *token.FileSet
+	files, tests []*ast.File
+}
+
+// sources parses the module. It reads the files itself: a test that asked the
+// go command would be cached as passing after an import was added.
+func sources(t *testing.T) map[string]*source {
+	t.Helper()
+	root, set, found := os.DirFS(".."), token.NewFileSet(), make(map[string]*source)
+	for _, top := range []string{"cmd", "internal", "test"} {
+		err := fs.WalkDir(root, top, func(name string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if d.IsDir() {
+				return skip(root, name, d)
+			}
+			if path.Ext(name) != ".go" {
+				return nil
+			}
+			return parse(set, found, name)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return found
+}
+
+// skip leaves out what the go command leaves out, and modules of their own.
+func skip(root fs.FS, name string, d fs.DirEntry) error {
+	_, err := fs.Stat(root, path.Join(name, "go.mod"))
+	if err == nil || d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") || strings.HasPrefix(d.Name(), "_") {
+		return fs.SkipDir
+	}
+	return nil
+}
+
+func parse(set *token.FileSet, found map[string]*source, name string) error {
+	f, err := parser.ParseFile(set, filepath.Join("..", name), nil, parser.ParseComments)
+	if err != nil {
+		return err
+	}
+	dir := path.Dir(name)
+	if found[dir] == nil {
+		found[dir] = &source{dir: dir, set: set}
+	}
+	if s := found[dir]; strings.HasSuffix(name, "_test.go") {
+		s.tests = append(s.tests, f)
+	} else {
+		s.files = append(s.files, f)
+	}
+	return nil
+}
+
+// product returns the packages that go into the binary, in order.
+func product(t *testing.T) []*source {
+	all := sources(t)
+	maps.DeleteFunc(all, func(dir string, s *source) bool { return strings.HasPrefix(dir, "test") || len(s.files) == 0 })
+	return slices.SortedFunc(maps.Values(all), func(a, b *source) int { return strings.Compare(a.dir, b.dir) })
+}
+
+// imports calls check with every import of s outside its tests.
+func (s *source) imports(t *testing.T, check func(name string) error) {
+	t.Helper()
+	for _, f := range s.files {
+		for _, spec := range f.Imports {
+			name, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := check(name); err != nil {
+				t.Errorf("%s: %v", s.set.Position(spec.Pos()), err)
+			}
+		}
+	}
+}
+
+func TestImportsGoDown(t *testing.T) {
+	unused := maps.Clone(mayImport)
+	for _, s := range product(t) {
+		allowed, known := mayImport[s.dir]
+		if !known {
+			t.Errorf("package %s is not in mayImport", s.dir)
+		}
+		delete(unused, s.dir)
+		s.imports(t, func(name string) error {
+			name, own := strings.CutPrefix(name, "disd/")
+			if !own || slices.Contains(allowed, name) || name == words && !slices.Contains(below, s.dir) {
+				return nil
+			}
+			return fmt.Errorf("%s may not import %s", s.dir, name)
+		})
+	}
+	for dir := range unused {
+		t.Errorf("mayImport has %s, which does not exist", dir)
+	}
+}
+
+func TestOutsideModulesHaveOnePlace(t *testing.T) {
+	unused := maps.Clone(outside)
+	for _, s := range product(t) {
+		s.imports(t, func(name string) error {
+			first, _, _ := strings.Cut(name, "/")
+			if first == "disd" || !strings.Contains(first, ".") {
+				return nil
+			}
+			module := moduleOf(name)
+			delete(unused, module)
+			if module == "" {
+				return fmt.Errorf("%s is of a module that is not in outside", name)
+			}
+			if !slices.Contains(outside[module], s.dir) {
+				return fmt.Errorf("%s may not import %s", s.dir, name)
+			}
+			return nil
+		})
+	}
+	for module := range unused {
+		t.Errorf("outside has %s, which nobody imports", module)
+	}
+}
+
+// moduleOf returns the module of outside that the package belongs to.
+func moduleOf(name string) string {
+	for module := range outside {
+		if name == module || strings.HasPrefix(name, module+"/") {
+			return module
+		}
+	}
+	return ""
+}
+
+func TestEveryPackageSaysWhatItIs(t *testing.T) {
+	for _, s := range sources(t) {
+		files := s.files
+		if len(files) == 0 {
+			files = s.tests
+		}
+		if !slices.ContainsFunc(files, hasDoc) {
+			t.Errorf("%s has no package comment", s.dir)
+		}
+	}
+}
+
+func hasDoc(f *ast.File) bool {
+	if f.Name.Name == "main" {
+		return strings.HasPrefix(f.Doc.Text(), "Command ")
+	}
+	return strings.HasPrefix(f.Doc.Text(), "Package "+f.Name.Name+" ")
+}
+
+// Time is given: below cmd, time.Now occurs as the default of an option and
+// is never called. A test, and a user of the emulator, can then stop the clock.
+func TestNobodyReadsTheClock(t *testing.T) {
+	for _, s := range product(t) {
+		if !strings.HasPrefix(s.dir, "internal/") {
+			continue
+		}
+		for _, f := range s.files {
+			for _, pos := range clockReads(f) {
+				t.Errorf("%s: reads the clock", s.set.Position(pos))
+			}
+		}
+	}
+}
+
+// clockReads returns where f calls time.Now, or mentions a function that does.
+func clockReads(f *ast.File) []token.Pos {
+	var found []token.Pos
+	ast.Inspect(f, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.CallExpr:
+			if isTime(f, n.Fun, "Now") {
+				found = append(found, n.Pos())
+			}
+		case *ast.SelectorExpr:
+			if isTime(f, n, "Since") || isTime(f, n, "Until") {
+				found = append(found, n.Pos())
+			}
+		}
+		return true
+	})
+	return found
+}
+
+// isTime says whether e is the function of package time with that name.
+func isTime(f *ast.File, e ast.Expr, name string) bool {
+	selector, ok := e.(*ast.SelectorExpr)
+	if !ok || selector.Sel.Name != name {
+		return false
+	}
+	x, ok := selector.X.(*ast.Ident)
+	return ok && slices.ContainsFunc(f.Imports, func(spec *ast.ImportSpec) bool {
+		return spec.Path.Value == `"time"` && (spec.Name == nil && x.Name == "time" || spec.Name != nil && spec.Name.Name == x.Name)
+	})
+}
+
+func TestClockReads(t *testing.T) {
+	for _, tt := range []struct {
+		source string
+		want   int
+	}{
+		{`import "time"; var now = time.Now`, 0},
+		{`import "time"; var now = time.Now()`, 1},
+		{`import clock "time"; func f() { _ = clock.Now() }`, 1},
+		{`import "time"; func f(t time.Time) { _ = time.Since(t); _ = time.Until(t) }`, 2},
+		{`import "time"; var age = time.Since`, 1},
+		{`import "disd/time"; var now = time.Now()`, 0},
+		{`type o struct{ Now func() int }; func f(time o) { time.Now() }`, 0},
+	} {
+		f, err := parser.ParseFile(token.NewFileSet(), "", "package p; "+tt.source, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(clockReads(f)); got != tt.want {
+			t.Errorf("%s: found %d, want %d", tt.source, got, tt.want)
+		}
+	}
+}
