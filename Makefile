@@ -1,0 +1,67 @@
+# What is not checked by one of these targets is not a rule.
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+IMAGE    ?= disd:$(VERSION)
+FUZZTIME ?= 20s# for each fuzz target
+CYCLES   ?= 20# of kill -9 and restart
+REF      ?= main# what bench-compare measures against
+
+GOBUILD = CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+
+# Not a dependency in go.mod: what the linter needs is no business of the server.
+GOLANGCI = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.PHONY: build test race lint fuzz crash e2e bench bench-quick bench-compare image image-check clean
+
+build:
+	$(GOBUILD) -o bin/disd ./cmd/disd
+
+# Needs nothing but Go. The race detector also wants a C compiler.
+test:
+	go test -timeout 5m ./...
+
+race:
+	go test -race -timeout 10m ./...
+
+lint:
+	@unformatted=$$(gofmt -l cmd internal test); [ -z "$$unformatted" ] || { echo "run gofmt on:" $$unformatted; exit 1; }
+	go vet ./...
+	$(GOLANGCI) run ./...
+
+# Every FuzzXxx there is, one after the other.
+fuzz:
+	@grep -ro '^func Fuzz[A-Za-z0-9_]*' --include='*_test.go' cmd internal test | sort | \
+	while IFS=: read -r file target; do \
+		go test -run="^$${target#func }\$$" -fuzz="^$${target#func }\$$" -fuzztime=$(FUZZTIME) ./$$(dirname $$file) || exit 1; \
+	done
+
+# kill -9 of the server under load, over and over.
+crash:
+	go test -tags crash -count=1 -timeout 0 ./test/crash -args -cycles $(CYCLES)
+
+# Clients in other languages; needs their runtimes.
+e2e: build
+	go test -tags e2e -count=1 -timeout 20m ./test/e2e/...
+
+# Must run on a real disk: it goes into a new directory inside this one.
+bench: build
+	go run ./test/bench -json bin/bench.json
+
+bench-quick: build
+	go run ./test/bench -json bin/bench-quick.json -d 1s -fill 128 -retained 1024
+
+bench-compare: build
+	rm -rf bin/ref && git worktree prune && git worktree add --detach bin/ref $(REF)
+	cd bin/ref && $(subst $(VERSION),$(REF),$(GOBUILD)) -o ../disd-ref ./cmd/disd
+	git worktree remove --force bin/ref
+	go run ./test/bench -json bin/bench-compare.json -against bin/disd-ref
+
+image:
+	test/image/build.sh $(IMAGE) $(VERSION)
+
+# Builds the image and runs it, also where there is no Docker engine.
+image-check:
+	test/image/check.sh
+
+clean:
+	rm -rf bin
