@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"runtime"
 	"slices"
 	"sync"
@@ -39,20 +38,24 @@ func drive(addr string, conns [][]request, check func(reply []byte) error, more 
 		return turn{}, err
 	}
 	runtime.GC() // what building the requests left behind
-	parts, errs := make([]turn, len(conns)), make([]error, len(conns))
+	parts := make([]turn, len(conns))
 	var wg sync.WaitGroup
+	var once sync.Once
 	began := time.Now()
 	for i, w := range wires {
 		wg.Go(func() {
-			if errs[i] = parts[i].circle(w, conns[i], check, more); errs[i] != nil {
-				closeAll(wires)
+			if failed := parts[i].circle(w, conns[i], check, more); failed != nil {
+				once.Do(func() {
+					err = failed
+					closeAll(wires) // the others fail because of it
+				})
 			}
 		})
 	}
 	wg.Wait()
 	total := sum(parts)
 	total.elapsed = time.Since(began)
-	return total, errors.Join(errs...)
+	return total, err
 }
 
 func (t *turn) circle(w *wire, requests []request, check func([]byte) error, more func() bool) error {

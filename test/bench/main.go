@@ -95,15 +95,13 @@ func bench(ctx context.Context, args []string) error {
 	}
 	defer os.RemoveAll(c.dir)
 	r := newReport(ctx, c)
-	if err := runLoads(ctx, c, r); err != nil {
-		return err
+	err = runLoads(ctx, c, r)
+	if err == nil {
+		err = runStarts(ctx, c, r)
 	}
-	if err := runStarts(ctx, c, r); err != nil {
+	r.print(os.Stdout) // what there is, if it broke off
+	if err != nil || c.json == "" {
 		return err
-	}
-	r.print(os.Stdout)
-	if c.json == "" {
-		return nil
 	}
 	return r.write(c.json)
 }

@@ -80,7 +80,9 @@ func (s *starts) killed(ctx context.Context, c config, bin string) error {
 	}
 	s.Retained = c.retained >> 20
 	for range max(5, c.turns) {
-		killUnderLoad(p)
+		if err := killUnderLoad(p); err != nil {
+			return err
+		}
 		var took time.Duration
 		if p, took, err = g.disd(ctx, "disd", bin); err != nil {
 			return err
@@ -91,14 +93,18 @@ func (s *starts) killed(ctx context.Context, c config, bin string) error {
 }
 
 // killUnderLoad kills p between the hundredth request and its answer.
-func killUnderLoad(p *process) {
+func killUnderLoad(p *process) error {
 	l := load{conns: 16, partitions: 200, records: 100, encode: encodeJSON}
 	var begun atomic.Int64
-	drive(p.addr, l.puts(l.partitions), l.check, func() bool {
+	_, err := drive(p.addr, l.puts(l.partitions), l.check, func() bool {
 		if begun.Add(1) == 100 {
 			go p.kill()
 		}
 		return true // until the connection breaks
 	})
+	if begun.Load() < 100 {
+		return p.failure(err)
+	}
 	<-p.done
+	return nil
 }
