@@ -13,6 +13,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"disd/internal/storage"
 )
@@ -77,7 +78,7 @@ func open(path string, give func(string, int, os.FileMode) (*os.File, error)) (*
 		NoSync:       give != nil,
 		OpenFile:     give,
 	})
-	if errors.Is(err, bolt.ErrTimeout) {
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("%s: %w", path, ErrLocked)
 	}
 	if err != nil {
@@ -90,8 +91,7 @@ func open(path string, give func(string, int, os.FileMode) (*os.File, error)) (*
 		err = b.View(checkVersion)
 	}
 	if err != nil {
-		b.Close()
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", path, errors.Join(err, b.Close()))
 	}
 	db := &DB{bolt: b, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go db.commitLoop()

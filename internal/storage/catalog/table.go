@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"strings"
@@ -92,9 +93,13 @@ func (t Table[V]) Each(tx *Tx, prefix []string, fn func(key []string, v V) error
 
 // Any reports whether a key begins with the parts of prefix.
 func (t Table[V]) Any(tx *Tx, prefix ...string) (bool, error) {
-	found := fmt.Errorf("found")
-	err := t.each(tx, prefix, func(_, _ []byte) error { return found })
-	if err == found {
+	found := false
+	stop := errors.New("found")
+	err := t.each(tx, prefix, func(_, _ []byte) error {
+		found = true
+		return stop
+	})
+	if found {
 		return true, nil
 	}
 	return false, err
