@@ -1,0 +1,106 @@
+package segment
+
+import (
+	"crypto/rand"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"disd/internal/storage"
+	"disd/internal/storage/vfs"
+)
+
+// Sync says what is on stable storage when an append returns.
+type Sync int
+
+const (
+	// SyncAlways: the append.
+	SyncAlways Sync = iota
+	// SyncInterval: everything older than SyncInterval.
+	SyncInterval
+	// SyncOff: what the operating system happened to write, and everything
+	// after Close.
+	SyncOff
+)
+
+// ParseSync reads "always", "interval" or "off".
+func ParseSync(s string) (Sync, error) {
+	for i, name := range [...]string{"always", "interval", "off"} {
+		if s == name {
+			return Sync(i), nil
+		}
+	}
+	return 0, &storage.FieldError{Field: "sync", Reason: fmt.Sprintf("%q is none of always, interval, off", s)}
+}
+
+// Options of an engine. Only Dir must be set.
+type Options struct {
+	// Dir is the data directory. Its parent exists.
+	Dir string
+	// FS is the file system, nil for the machine's.
+	FS vfs.FS
+	// Sync is SyncAlways unless set.
+	Sync Sync
+	// SyncInterval is how often SyncInterval syncs; 0 means 100 ms.
+	SyncInterval time.Duration
+	// CommitLogSize is the size of one commit log file in bytes, and about
+	// the memory that the records of one take until they are flushed to
+	// segments. There are two or three such files. A multiple of 4096, at
+	// least 8192; 0 means 64 MiB.
+	CommitLogSize int64
+	// SegmentSize is where a segment file ends, in bytes of data; a single
+	// append may exceed it. At least 4096; 0 means 64 MiB.
+	SegmentSize int64
+	// MaxPending is how many bytes of appends may wait while the disk is
+	// behind; more are refused with storage.ErrBusy. 0 means 64 MiB.
+	MaxPending int64
+	// IdleFlush is how long nothing is appended before the records in memory
+	// go to their segments; 0 means 10 s, less than 0 means never.
+	IdleFlush time.Duration
+	// Now is the clock that append times are taken from, nil for time.Now.
+	Now func() time.Time
+	// Rand is where the identity of a new directory comes from, nil for
+	// crypto/rand.
+	Rand io.Reader
+	// Logger is told about damage and failing disks, nil for nobody.
+	Logger *slog.Logger
+}
+
+// withDefaults returns a checked copy in which everything is set.
+func (o Options) withDefaults() (Options, error) {
+	o.FS = or(o.FS, vfs.OS)
+	o.SyncInterval = or(o.SyncInterval, 100*time.Millisecond)
+	o.CommitLogSize = or(o.CommitLogSize, 64<<20)
+	o.SegmentSize = or(o.SegmentSize, 64<<20)
+	o.MaxPending = or(o.MaxPending, 64<<20)
+	o.IdleFlush = or(o.IdleFlush, 10*time.Second)
+	o.Rand = or(o.Rand, rand.Reader)
+	o.Logger = or(o.Logger, slog.New(slog.DiscardHandler))
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	switch {
+	case o.Dir == "":
+		return o, &storage.FieldError{Field: "Dir", Reason: "is empty"}
+	case o.Sync < SyncAlways || o.Sync > SyncOff:
+		return o, &storage.FieldError{Field: "Sync", Reason: "is unknown"}
+	case o.SyncInterval < 0:
+		return o, &storage.FieldError{Field: "SyncInterval", Reason: "is negative"}
+	case o.CommitLogSize < 2*block || o.CommitLogSize%block != 0:
+		return o, &storage.FieldError{Field: "CommitLogSize", Reason: "is no multiple of 4096 from 8192 on"}
+	case o.SegmentSize < block:
+		return o, &storage.FieldError{Field: "SegmentSize", Reason: "is below 4096"}
+	case o.MaxPending < 0:
+		return o, &storage.FieldError{Field: "MaxPending", Reason: "is negative"}
+	}
+	return o, nil
+}
+
+func or[T comparable](v, ordinary T) T {
+	var zero T
+	if v == zero {
+		return ordinary
+	}
+	return v
+}

@@ -1,0 +1,528 @@
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"path"
+	"slices"
+
+	"disd/internal/storage"
+	"disd/internal/storage/vfs"
+)
+
+// recovery is what a data directory holds: the manifest, and what the commit
+// log adds to it. docs/format-log.md has the steps.
+type recovery struct {
+	fs      vfs.FS
+	dir     string
+	m       *manifest
+	logs    map[uint64]*log
+	removed []*log
+	files   []*commitLog // all of them, by number
+	group   uint64       // the next one
+	log     uint64       // number of the next log
+	damage  []*storage.CorruptError
+}
+
+// commitLog is one commit log file as recovery sees it.
+type commitLog struct {
+	number  uint64
+	name    string
+	size    int64
+	groups  []groupAt // those with a good header
+	applied int       // groups
+	damaged bool
+}
+
+// groupAt is a group and where it starts. Between from and pos there is
+// nothing that could be read.
+type groupAt struct {
+	group
+	from, pos int64
+}
+
+// recoverDir reads the directory. It changes nothing. An error is what makes
+// the whole directory unusable.
+func recoverDir(fs vfs.FS, dir string) (*recovery, error) {
+	m, err := readManifest(fs, dir)
+	if err != nil {
+		return nil, err
+	}
+	r := &recovery{fs: fs, dir: dir, m: m, logs: map[uint64]*log{}, group: m.group, log: m.log}
+	for i := range m.logs {
+		r.load(&m.logs[i])
+	}
+	if err := r.scanFiles(); err != nil {
+		return nil, err
+	}
+	if err := r.replay(); err != nil {
+		return nil, err
+	}
+	for _, l := range r.logs {
+		r.settle(l)
+	}
+	return r, nil
+}
+
+// load takes over what the manifest says about a log.
+func (r *recovery) load(s *logState) {
+	l := &log{id: s.id, number: s.number, oldest: s.oldest, next: s.next, time: s.time, suspect: s.suspect}
+	l.writtenTime = s.time
+	for _, p := range s.spans {
+		l.segs = append(l.segs, &segment{
+			span: p,
+			name: path.Join(r.dir, logDir(s.id), segmentName(p.base)),
+			log:  uint32(s.number),
+		})
+	}
+	l.written = l.segs
+	if s.removed {
+		l.removed = true
+		r.removed = append(r.removed, l)
+		return
+	}
+	r.logs[s.number] = l
+}
+
+// scanFiles finds the commit log files and the groups in those that are
+// needed.
+func (r *recovery) scanFiles() error {
+	names, err := r.fs.ReadDir(r.dir)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		number, ok := parseCommitName(n)
+		if !ok {
+			continue
+		}
+		c := &commitLog{number: number, name: r.dir + "/" + n}
+		if err := c.scan(r.fs, r.m); err != nil {
+			return err
+		}
+		r.files = append(r.files, c)
+	}
+	return nil
+}
+
+// scan finds the groups. Behind the last one it looks at every place where one
+// could start, to tell a torn end from damage.
+func (c *commitLog) scan(fs vfs.FS, m *manifest) error {
+	f, err := fs.OpenFile(c.name, vfs.Read)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if c.size, err = f.Size(); err != nil || c.number < m.file {
+		return err
+	}
+	w := window{f: f, size: c.size}
+	last, from := uint64(0), int64(0)
+	for pos := int64(0); pos < c.size; {
+		b, err := w.at(pos)
+		if err != nil {
+			return err
+		}
+		g, err := parseGroup(b)
+		ours := g.dir == m.dir && g.file == c.number
+		if err == errVersion && ours {
+			return fmt.Errorf("%s: group at offset %d: %w", c.name, pos, err)
+		}
+		if err != nil || !ours || g.number <= last {
+			pos += block
+			continue
+		}
+		c.groups = append(c.groups, groupAt{g, from, pos})
+		last = g.number
+		pos += g.size()
+		from = pos
+	}
+	return nil
+}
+
+// window reads a file forwards, much at a time when nothing is skipped.
+type window struct {
+	f    vfs.File
+	size int64
+	buf  []byte
+	have []byte
+	pos  int64 // of have
+	next int64 // where the last look ended
+}
+
+// at returns the first bytes of the block at pos.
+func (w *window) at(pos int64) ([]byte, error) {
+	if off := pos - w.pos; pos >= w.pos && off+groupHeader <= int64(len(w.have)) {
+		w.next = pos + block
+		return w.have[off:], nil
+	}
+	n := int64(block)
+	if pos == w.next && pos > 0 {
+		n = 1 << 20 // looking at block after block
+	}
+	if int64(len(w.buf)) < n {
+		w.buf = make([]byte, n)
+	}
+	w.have = w.buf[:min(n, w.size-pos)]
+	w.pos, w.next = pos, pos+block
+	got, err := w.f.ReadAt(w.have, pos)
+	if got < len(w.have) && err != io.EOF {
+		return nil, err
+	}
+	w.have = w.have[:got]
+	return w.have, nil
+}
+
+// replay applies the groups in order.
+func (r *recovery) replay() error {
+	durable := uint64(0)
+	for _, c := range r.files {
+		for i := range c.groups {
+			durable = max(durable, c.groups[i].durable)
+		}
+	}
+	for i, c := range r.files {
+		if len(c.groups) == 0 {
+			continue
+		}
+		more, err := r.replayFile(c, r.limit(i), durable)
+		if err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// limit returns the first group number that the files after number i have
+// superseded: they were begun by an engine that did not have it.
+func (r *recovery) limit(i int) uint64 {
+	limit := uint64(math.MaxUint64)
+	for _, c := range r.files[i+1:] {
+		for j := range c.groups {
+			limit = min(limit, c.groups[j].base)
+		}
+	}
+	return limit
+}
+
+// replayFile applies the groups of one file. It returns false at the first one
+// that never became durable: neither did what came later.
+func (r *recovery) replayFile(c *commitLog, limit, durable uint64) (more bool, err error) {
+	f, err := r.fs.OpenFile(c.name, vfs.Read)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	expect := c.groups[0].base
+	if expect > r.group { // the end of the file before this one is missing
+		if r.group > durable {
+			return false, nil
+		}
+		r.lostGroups(c, 0)
+	}
+	for i := range c.groups {
+		g := &c.groups[i]
+		if min(g.number, expect) >= limit {
+			return true, nil
+		}
+		if g.number != expect {
+			if expect > durable {
+				return false, nil
+			}
+			r.lostGroups(c, g.from)
+			if g.number >= limit {
+				return true, nil
+			}
+		}
+		applied, err := r.replayGroup(c, f, g, g.number <= durable)
+		if err != nil || !applied {
+			return false, err
+		}
+		expect = g.number + 1
+		r.group = max(r.group, expect)
+		c.applied++
+	}
+	return true, nil
+}
+
+// end returns where the last group ends.
+func (c *commitLog) end() int64 {
+	last := &c.groups[len(c.groups)-1]
+	return last.pos + last.size()
+}
+
+// report notes damage of c.
+func (r *recovery) report(c *commitLog, offset int64, reason string) *storage.CorruptError {
+	err := &storage.CorruptError{File: c.name, Offset: offset, Reason: reason}
+	r.damage = append(r.damage, err)
+	c.damaged = true
+	return err
+}
+
+// lostGroups notes that groups were lost at offset. Every log may have had
+// records in them, until its next batch shows that it had none.
+func (r *recovery) lostGroups(c *commitLog, offset int64) {
+	err := r.report(c, offset, "commits are missing")
+	for _, l := range r.logs {
+		l.suspect = &place{c.number, offset}
+		l.lost = err
+	}
+}
+
+// replayGroup applies one group, or returns false if it is torn: it is
+// damaged, and nothing says that it ever was on stable storage in whole.
+func (r *recovery) replayGroup(c *commitLog, f vfs.File, g *groupAt, durable bool) (applied bool, err error) {
+	b := make([]byte, min(g.size(), c.size-g.pos))
+	if n, err := f.ReadAt(b, g.pos); n < len(b) && err != io.EOF {
+		return false, err
+	}
+	entries, err := parseDirectory(&g.group, b)
+	if err != nil {
+		if durable {
+			r.lostGroups(c, g.pos)
+		}
+		return durable, nil
+	}
+	bodies := split(entries, b[groupHeader:])
+	bad := make([]error, len(entries))
+	for i := range entries {
+		bad[i] = entries[i].check(bodies[i])
+		if bad[i] != nil && !durable {
+			return false, nil
+		}
+	}
+	pos := g.pos + groupHeader
+	for i := range entries {
+		if bad[i] != nil {
+			r.lostBody(c, pos, &entries[i], bad[i])
+		} else {
+			r.apply(c, &entries[i], bodies[i])
+		}
+		pos += int64(entries[i].length)
+	}
+	return true, nil
+}
+
+// split cuts b into the bodies of entries.
+func split(entries []entry, b []byte) [][]byte {
+	bodies := make([][]byte, len(entries))
+	for i := range entries {
+		n := entries[i].length
+		bodies[i], b = b[:n:n], b[n:]
+	}
+	return bodies
+}
+
+// lostBody notes damage that the directory tells the extent of.
+func (r *recovery) lostBody(c *commitLog, offset int64, e *entry, reason error) {
+	err := r.report(c, offset, reason.Error())
+	l := r.logs[e.log]
+	if l == nil || e.kind != kindAppend || e.seq+storage.Seq(e.count) <= l.next {
+		return
+	}
+	err.Reason = fmt.Sprintf("records %d to %d of %s: %s", e.seq, e.seq+storage.Seq(e.count)-1, l.id, reason)
+	l.lost, l.suspect = err, nil
+	l.next = e.seq + storage.Seq(e.count)
+}
+
+func (r *recovery) apply(c *commitLog, e *entry, body []byte) {
+	if e.kind == kindCreate {
+		r.applyCreate(e, body)
+		return
+	}
+	l := r.logs[e.log]
+	if l == nil {
+		return // it was removed later, or its creation is damaged, which is reported
+	}
+	switch e.kind {
+	case kindAppend:
+		r.applyAppend(c, l, body)
+	case kindTrim:
+		l.oldest = max(l.oldest, min(e.seq, l.next))
+	case kindRemove:
+		l.removed = true
+		delete(r.logs, e.log)
+		r.removed = append(r.removed, l)
+	}
+}
+
+func (r *recovery) applyCreate(e *entry, body []byte) {
+	id, err := parseID(body)
+	// A number the manifest has passed and does not list was removed.
+	if err != nil || e.log < r.m.log || r.logs[e.log] != nil {
+		return
+	}
+	r.logs[e.log] = &log{id: id, number: e.log}
+	r.log = max(r.log, e.log+1)
+}
+
+func (r *recovery) applyAppend(c *commitLog, l *log, body []byte) {
+	f := effect{data: body}
+	f.batches(func(b batch) {
+		if b.next <= l.next {
+			return // it is in a segment
+		}
+		if b.first > l.next && l.lost == nil {
+			l.lost = r.report(c, 0, fmt.Sprintf("records %d to %d of %s are missing", l.next, b.first-1, l.id))
+		}
+		l.tail = append(l.tail, b)
+		l.next, l.time, l.suspect = b.next, b.time, nil
+	})
+}
+
+// settle finds out whether l has all its records.
+func (r *recovery) settle(l *log) {
+	if !l.gapLocked() {
+		l.lost = nil
+		return
+	}
+	if l.lost == nil {
+		l.lost = r.oldDamage(l)
+		r.damage = append(r.damage, l.lost)
+	}
+}
+
+// oldDamage describes a loss that an earlier recovery found.
+func (r *recovery) oldDamage(l *log) *storage.CorruptError {
+	if p := l.suspect; p != nil {
+		return &storage.CorruptError{
+			File:   r.dir + "/" + damagedName(p.file),
+			Offset: p.offset,
+			Reason: fmt.Sprintf("commits are missing that may have had records of %s", l.id),
+		}
+	}
+	at, name, end := l.oldest, path.Join(r.dir, logDir(l.id)), int64(0)
+	for _, s := range l.segs {
+		if s.base > at {
+			break
+		}
+		at, name, end = max(at, s.next), s.name, s.end
+	}
+	return &storage.CorruptError{File: name, Offset: end, Reason: fmt.Sprintf("records from %d on are missing", at)}
+}
+
+// Open opens the directory o.Dir, which is made if it does not exist, and
+// recovers what an earlier engine left there. It fails with vfs.ErrLocked
+// when another engine has it open, and with a CorruptError when the manifest
+// is damaged.
+func Open(o Options) (*Engine, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if err := vfs.MkdirSync(o.FS, path.Dir(o.Dir), path.Base(o.Dir)); err != nil {
+		return nil, err
+	}
+	lock, err := o.FS.Lock(o.Dir + "/LOCK")
+	if err != nil {
+		return nil, err
+	}
+	e, err := open(o, lock)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return e, nil
+}
+
+func open(o Options, lock io.Closer) (*Engine, error) {
+	if err := createManifest(o); err != nil {
+		return nil, err
+	}
+	r, err := recoverDir(o.FS, o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.sync(); err != nil {
+		return nil, err
+	}
+	for _, d := range r.damage {
+		o.Logger.Error("damage found", "error", d)
+	}
+	e := r.engine(o, lock)
+	e.committing.Go(e.commitLoop)
+	e.flushing.Go(e.flushLoop)
+	signal(e.kick)
+	return e, nil
+}
+
+// createManifest makes an empty directory a data directory.
+func createManifest(o Options) error {
+	names, err := o.FS.ReadDir(o.Dir)
+	if err != nil || slices.Contains(names, manifestName) {
+		return err
+	}
+	for _, n := range names {
+		if _, ok := parseCommitName(n); ok {
+			return &storage.CorruptError{File: o.Dir + "/" + manifestName, Reason: "file is missing"}
+		}
+	}
+	id := make([]byte, 8)
+	if _, err := io.ReadFull(o.Rand, id); err != nil {
+		return err
+	}
+	m := &manifest{dir: le.Uint64(id), file: 1, group: 1, log: 1}
+	return m.write(o.FS, o.Dir)
+}
+
+// sync makes sure that what was found is there after a power loss, too: the
+// process that wrote it may have died before its sync.
+func (r *recovery) sync() error {
+	for _, c := range r.files {
+		if c.applied == 0 {
+			continue
+		}
+		f, err := r.fs.OpenFile(c.name, vfs.Write)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// engine returns an engine that goes on from what was found. The old commit
+// log files form one generation, which is flushed at once; they are not
+// appended to.
+func (r *recovery) engine(o Options, lock io.Closer) *Engine {
+	e := &Engine{
+		opt: o, dirID: r.m.dir, lock: lock,
+		wake: make(chan struct{}, 1), kick: make(chan struct{}, 1),
+		stopCommit: make(chan struct{}), stopFlush: make(chan struct{}),
+		ids: map[storage.LogID]*log{}, nextLog: r.log, committedLog: r.log, era: 1,
+		removed: r.removed, group: r.group, durable: r.group - 1,
+		first: r.m.file, flushed: r.m.group, fileNumber: r.m.file,
+		want: wantNow,
+	}
+	e.cond.L = &e.mu
+	for _, l := range r.removed {
+		l.e = e
+	}
+	gen := &generation{next: r.group}
+	for _, c := range r.files {
+		e.fileNumber = max(e.fileNumber, c.number+1)
+		f := &commitFile{number: c.number, name: c.name, size: c.size, damaged: c.damaged}
+		if len(c.groups) > 0 {
+			gen.files = append(gen.files, f)
+			gen.owed += c.end()
+		} else {
+			e.free = append(e.free, f)
+		}
+	}
+	for _, l := range r.logs {
+		l.e, l.born, l.given, l.givenTime = e, true, l.next, l.time
+		l.sealed = len(l.tail)
+		if l.sealed > 0 {
+			gen.logs = append(gen.logs, l)
+		}
+		e.ids[l.id] = l
+	}
+	if len(gen.files) > 0 {
+		gen.owed += int64(len(gen.logs)) * perFlushedLog
+		e.sealed, e.owed = append(e.sealed, gen), gen.owed
+	}
+	return e
+}

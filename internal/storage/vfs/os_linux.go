@@ -1,0 +1,181 @@
+package vfs
+
+import (
+	"errors"
+	"io"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// OS is the machine's file system.
+var OS FS = osFS{}
+
+type osFS struct{}
+
+func (osFS) OpenFile(name string, mode Mode) (File, error) {
+	flag := os.O_RDWR
+	switch mode {
+	case Read:
+		flag = os.O_RDONLY
+	case Create:
+		flag |= os.O_CREATE | os.O_EXCL
+	case Direct:
+		// Some file systems (tmpfs) refuse O_DIRECT here, others at the
+		// first write, which WriteAt and WriteSync see to.
+		f, err := os.OpenFile(name, flag|unix.O_DIRECT, 0)
+		if !errors.Is(err, unix.EINVAL) {
+			return &osFile{f}, err
+		}
+	}
+	f, err := os.OpenFile(name, flag, 0o640)
+	return &osFile{f}, err
+}
+
+func (osFS) Rename(oldName, newName string) error { return os.Rename(oldName, newName) }
+func (osFS) Remove(name string) error             { return os.Remove(name) }
+func (osFS) Mkdir(name string) error              { return os.Mkdir(name, 0o750) }
+
+func (osFS) ReadDir(name string) ([]string, error) {
+	entries, err := os.ReadDir(name)
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+		if e.IsDir() {
+			names[i] += "/"
+		}
+	}
+	return names, err
+}
+
+func (osFS) SyncDir(name string) error {
+	d, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func (osFS) Lock(name string) (io.Closer, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o640)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = ErrLocked
+	}
+	if err != nil {
+		return nil, errors.Join(&os.PathError{Op: "lock", Path: name, Err: err}, f.Close())
+	}
+	return f, nil
+}
+
+func (osFS) Free(name string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(name, &st); err != nil {
+		return 0, &os.PathError{Op: "statfs", Path: name, Err: err}
+	}
+	return int64(st.Bavail) * st.Bsize, nil
+}
+
+type osFile struct{ *os.File }
+
+func (f *osFile) WriteAt(bufs [][]byte, off int64) error {
+	return f.write(bufs, off, 0)
+}
+
+func (f *osFile) WriteSync(bufs [][]byte, off int64) error {
+	return f.write(bufs, off, unix.RWF_DSYNC)
+}
+
+// maxVectors is the kernel's IOV_MAX.
+const maxVectors = 1024
+
+// write hands bufs to the kernel without copying them together.
+func (f *osFile) write(bufs [][]byte, off int64, flags int) error {
+	for len(bufs) > 0 {
+		n, err := unix.Pwritev2(int(f.Fd()), bufs[:min(len(bufs), maxVectors)], off, flags)
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.EINVAL) && f.dropDirect():
+			continue
+		case err != nil:
+			return &os.PathError{Op: "write", Path: f.Name(), Err: err}
+		}
+		off += int64(n)
+		bufs = skip(bufs, n)
+	}
+	return nil
+}
+
+// dropDirect ends bypassing the page cache and reports whether it was on.
+func (f *osFile) dropDirect() bool {
+	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_DIRECT == 0 {
+		return false
+	}
+	_, err = unix.FcntlInt(f.Fd(), unix.F_SETFL, flags&^unix.O_DIRECT)
+	return err == nil
+}
+
+// skip returns bufs without their first n bytes. It leaves bufs as it is.
+func skip(bufs [][]byte, n int) [][]byte {
+	for len(bufs) > 0 && n >= len(bufs[0]) {
+		n -= len(bufs[0])
+		bufs = bufs[1:]
+	}
+	if n == 0 {
+		return bufs
+	}
+	rest := append([][]byte(nil), bufs...)
+	rest[0] = rest[0][n:]
+	return rest
+}
+
+func (f *osFile) Allocate(off, length int64) error {
+	var err error = unix.EINTR
+	for errors.Is(err, unix.EINTR) {
+		err = unix.Fallocate(int(f.Fd()), 0, off, length)
+	}
+	if err == nil || !errors.Is(err, unix.EOPNOTSUPP) {
+		return wrap("allocate", f.Name(), err)
+	}
+	size, err := f.Size()
+	if err != nil || size >= off+length {
+		return err
+	}
+	return f.Truncate(off + length)
+}
+
+func (f *osFile) Sync() error {
+	return wrap("sync", f.Name(), unix.Fdatasync(int(f.Fd())))
+}
+
+func (f *osFile) Size() (int64, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return st.Size(), nil
+}
+
+func wrap(op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &os.PathError{Op: op, Path: name, Err: err}
+}
+
+// AlignedBuffer returns n zero bytes in memory a Direct file can write from.
+func AlignedBuffer(n int) []byte {
+	b := make([]byte, n)
+	if n == 0 || uintptr(unsafe.Pointer(&b[0]))%4096 == 0 {
+		return b // large objects start on pages in this runtime
+	}
+	b = make([]byte, n+4096)
+	skip := 4096 - int(uintptr(unsafe.Pointer(&b[0]))%4096)
+	return b[skip : skip+n : skip+n]
+}
