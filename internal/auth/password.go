@@ -1,0 +1,130 @@
+package auth
+
+import (
+	"crypto/hmac"
+	"crypto/pbkdf2"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// defaultPasswordCost is the number of PBKDF2 iterations of new passwords.
+const defaultPasswordCost = 600_000
+
+// passwordScheme begins every stored hash: scheme$iterations$salt$hash.
+const passwordScheme = "pbkdf2-sha256"
+
+// hashPassword returns what is stored of a password.
+func hashPassword(password string, cost int) string {
+	salt := make([]byte, 16)
+	rand.Read(salt)
+	e := base64.RawStdEncoding
+	return strings.Join([]string{passwordScheme, strconv.Itoa(cost), e.EncodeToString(salt), e.EncodeToString(stretch(password, salt, cost))}, "$")
+}
+
+func stretch(password string, salt []byte, cost int) []byte {
+	b, err := pbkdf2.Key(sha256.New, password, salt, cost, sha256.Size)
+	if err != nil {
+		panic(err) // the length is right
+	}
+	return b
+}
+
+// matchesHash compares a password with a stored hash, slowly.
+func matchesHash(password, stored string) bool {
+	parts := strings.Split(stored, "$")
+	if len(parts) != 4 || parts[0] != passwordScheme {
+		return false
+	}
+	cost, err := strconv.Atoi(parts[1])
+	salt, err2 := base64.RawStdEncoding.DecodeString(parts[2])
+	want, err3 := base64.RawStdEncoding.DecodeString(parts[3])
+	if err != nil || err2 != nil || err3 != nil || cost < 1 {
+		return false
+	}
+	return hmac.Equal(stretch(password, salt, cost), want)
+}
+
+// passwords checks passwords. One that was right is recognised at once the next
+// time: a run of an infrastructure client logs in hundreds of times (E1-R9).
+type passwords struct {
+	key   [32]byte // of this process, for what is remembered
+	slots chan struct{}
+
+	mu    sync.Mutex
+	known map[string][]byte // keyed digest of the right password, by stored hash
+}
+
+func newPasswords() *passwords {
+	p := &passwords{slots: make(chan struct{}, 2), known: make(map[string][]byte)}
+	rand.Read(p.key[:])
+	return p
+}
+
+// digest stands for a password in memory.
+func (p *passwords) digest(password string) []byte {
+	h := hmac.New(sha256.New, p.key[:])
+	h.Write([]byte(password))
+	return h.Sum(nil)
+}
+
+// check compares a password with a stored hash. At most two slow comparisons run
+// at a time, so that guessing does not take the processor from the streams.
+func (p *passwords) check(password, stored string) bool {
+	given := p.digest(password)
+	p.mu.Lock()
+	known := p.known[stored]
+	p.mu.Unlock()
+	if known != nil {
+		return hmac.Equal(given, known)
+	}
+	p.slots <- struct{}{}
+	defer func() { <-p.slots }()
+	if !matchesHash(password, stored) {
+		return false
+	}
+	p.mu.Lock()
+	p.known[stored] = given
+	p.mu.Unlock()
+	return true
+}
+
+// randomText returns n random characters of an alphabet of at most 64.
+func randomText(alphabet string, n int) string {
+	out := make([]byte, 0, n)
+	var b [64]byte
+	limit := byte(256 / len(alphabet) * len(alphabet) % 256) // 0 for 256
+	for len(out) < n {
+		rand.Read(b[:])
+		for _, c := range b {
+			if (limit == 0 || c < limit) && len(out) < n {
+				out = append(out, alphabet[int(c)%len(alphabet)])
+			}
+		}
+	}
+	return string(out)
+}
+
+const (
+	upperDigits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	letters     = upperDigits + "abcdefghijklmnopqrstuvwxyz"
+)
+
+// newKeyPair returns a random access key and its secret.
+func newKeyPair() (ak, sk string) { return randomText(upperDigits, 20), randomText(letters, 40) }
+
+// newID returns a random id of 32 hex digits.
+func newID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	return fmt.Sprintf("%x", b)
+}
+
+// matches compares a password with the digest of the right one.
+func (p *passwords) matches(password string, digest []byte) bool {
+	return hmac.Equal(p.digest(password), digest)
+}

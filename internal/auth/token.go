@@ -1,0 +1,345 @@
+package auth
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"disd/internal/storage"
+)
+
+// TokenLifetime is how long a token can be used, from its issue (C-11).
+const TokenLifetime = 24 * time.Hour
+
+// maxTokenLength is the longest token in characters (E1-R5).
+const maxTokenLength = 8 << 10
+
+// A Token is what a client gets for a password. It says all of this itself,
+// sealed, so that any server with the key file can read it and none has to
+// remember it.
+type Token struct {
+	User      User
+	Project   *Project // that it is for, nil for none
+	ForDomain bool     // it is for the user's domain as such (E1-R7)
+	Methods   []string // of the login
+	Issued    time.Time
+	Expires   time.Time
+}
+
+// claims is what is sealed in a token. Its members are part of the format.
+type claims struct {
+	User      User     `json:"user"`
+	Project   *Project `json:"project,omitempty"`
+	ForDomain bool     `json:"for_domain,omitempty"`
+	Methods   []string `json:"methods"`
+	Issued    int64    `json:"issued"`  // microseconds
+	Expires   int64    `json:"expires"` // microseconds
+}
+
+// A Login is what E1 asks with. A name or an id is enough everywhere.
+type Login struct {
+	Methods  []string
+	Domain   Ref // of the user; not needed with User.ID
+	User     Ref
+	Password string
+	Token    string
+	Scope    LoginScope
+}
+
+// A Ref names something by id or by name; the id counts when both are given.
+type Ref struct{ ID, Name string }
+
+// A LoginScope is what a token shall be for: a project, a domain, or nothing.
+type LoginScope struct {
+	Project       *Ref
+	ProjectDomain Ref // may be empty, otherwise it must be the user's
+	Domain        *Ref
+}
+
+// Login answers E1: it checks a password or an earlier token, and returns a new
+// token with its text. ErrLogin, whatever was wrong (E1-R3, E1-R4).
+func (d *Directory) Login(in Login) (Token, string, error) {
+	now := d.opts.Now().UTC().Truncate(time.Microsecond)
+	t := Token{Methods: in.Methods, Issued: now, Expires: now.Add(TokenLifetime)}
+	var err error
+	switch {
+	case slices.Equal(in.Methods, []string{"password"}):
+		t.User, err = d.byPassword(in)
+	case slices.Equal(in.Methods, []string{"token"}):
+		var old Token
+		old, err = d.ReadToken(in.Token)
+		t.User = old.User
+		if err == nil && !old.Expires.IsZero() {
+			t.Expires = old.Expires // E1-R6
+		}
+	default:
+		err = fmt.Errorf("%w: method %q", ErrLogin, in.Methods)
+	}
+	if err == nil {
+		err = d.scopeToken(&t, in.Scope)
+	}
+	if err != nil {
+		return Token{}, "", fmt.Errorf("%w: %w", ErrLogin, err)
+	}
+	return t, d.sealToken(t), nil
+}
+
+func (d *Directory) byPassword(in Login) (User, error) {
+	s := d.state.Load()
+	if d.opts.Mode == ModeOpen {
+		return d.openUser(s, in), nil
+	}
+	u := s.find(in)
+	switch {
+	case u == nil || !u.programmatic || u.digest == nil && u.hash == "":
+		if s.hashed != "" {
+			matchesHash(in.Password, s.hashed) // as slow as with a user there is
+		}
+		return User{}, fmt.Errorf("no such user with a password and programmatic access")
+	case u.digest != nil && !d.passwords.matches(in.Password, u.digest),
+		u.digest == nil && !d.passwords.check(in.Password, u.hash):
+		return User{}, fmt.Errorf("wrong password of user %s", u.ID)
+	}
+	return u.User, nil
+}
+
+// find returns the user a login names, nil for none.
+func (s *state) find(in Login) *user {
+	var u *user
+	if in.User.ID != "" {
+		u = s.users[in.User.ID]
+	} else if dom := s.domain(in.Domain); dom != nil {
+		u = dom.users[in.User.Name]
+	}
+	if u == nil || in.Domain != (Ref{}) && s.domain(in.Domain) != s.domains[u.Domain.ID] {
+		return nil
+	}
+	return u
+}
+
+func (s *state) domain(r Ref) *domain {
+	if r.ID != "" {
+		return s.domains[r.ID]
+	}
+	return s.named[r.Name]
+}
+
+// openUser takes a login at its word (ModeOpen).
+func (d *Directory) openUser(s *state, in Login) User {
+	if u := s.find(in); u != nil {
+		return u.User
+	}
+	dom := s.home()
+	if in.Domain.Name != "" && d.invents(s) {
+		dom = inventDomain(in.Domain.Name)
+	}
+	if in.User.Name == "" {
+		return User{ID: in.User.ID, Name: in.User.ID, Domain: dom, Role: Member}
+	}
+	return inventUser(dom, in.User.Name)
+}
+
+// scopeToken makes a token one for a project or for the domain.
+func (d *Directory) scopeToken(t *Token, scope LoginScope) error {
+	switch {
+	case scope.Project != nil:
+		if !scope.ProjectDomain.matches(t.User.Domain) {
+			return fmt.Errorf("scope is a project of domain %q", scope.ProjectDomain)
+		}
+		p, ok := d.project(t.User.Domain, *scope.Project)
+		if !ok {
+			return fmt.Errorf("scope is an unknown project %q", *scope.Project)
+		}
+		t.Project = &p
+	case scope.Domain != nil:
+		if !scope.Domain.matches(t.User.Domain) {
+			return fmt.Errorf("scope is domain %q", *scope.Domain)
+		}
+		t.ForDomain = true
+	}
+	return nil
+}
+
+// matches reports whether r names dom, or nothing.
+func (r Ref) matches(dom Domain) bool {
+	if r.ID != "" {
+		return r.ID == dom.ID
+	}
+	return r.Name == "" || r.Name == dom.Name
+}
+
+// project returns a domain's project.
+func (d *Directory) project(dom Domain, r Ref) (Project, bool) {
+	s := d.state.Load()
+	if known := s.domains[dom.ID]; known != nil {
+		for _, p := range known.projects {
+			if r.ID == p.ID || r.ID == "" && r.Name == p.Name {
+				return *p, true
+			}
+		}
+	}
+	switch {
+	case d.opts.Mode != ModeOpen || r == (Ref{}):
+		return Project{}, false
+	case r.ID != "":
+		return Project{r.ID, r.ID, dom}, true
+	}
+	return inventProject(dom, r.Name), true
+}
+
+func (d *Directory) sealToken(t Token) string {
+	doc, err := json.Marshal(claims{t.User, t.Project, t.ForDomain, t.Methods, t.Issued.UnixMicro(), t.Expires.UnixMicro()})
+	if err != nil {
+		panic(err) // strings and integers can always be marshalled
+	}
+	return d.opts.Keyring.sealText(forTokens, doc)
+}
+
+// ReadToken returns what a token says, if it holds: it is of this server, it has
+// not expired, and its user may still use it. In ModeOpen every token holds, and
+// one that is not of this server is of the default domain. ErrDenied.
+func (d *Directory) ReadToken(text string) (Token, error) {
+	t, err := d.openToken(text)
+	if d.opts.Mode == ModeOpen {
+		if err != nil {
+			t = Token{User: inventUser(d.state.Load().home(), "default"), Methods: []string{"token"}}
+		}
+		return t, nil
+	}
+	if err != nil {
+		return Token{}, &Refusal{Reason: "token: " + err.Error()}
+	}
+	u := d.state.Load().users[t.User.ID]
+	if u == nil || !u.programmatic {
+		return Token{}, &Refusal{Reason: "token: its user is gone"}
+	}
+	t.User = u.User
+	if t.Project != nil && !d.Owns(u.Domain, t.Project.ID) {
+		return Token{}, &Refusal{Reason: "token: its project is gone"}
+	}
+	return t, nil
+}
+
+func (d *Directory) openToken(text string) (Token, error) {
+	if len(text) > maxTokenLength {
+		return Token{}, fmt.Errorf("longer than %d characters", maxTokenLength)
+	}
+	doc, err := d.opts.Keyring.openText(forTokens, text)
+	if err != nil {
+		return Token{}, err
+	}
+	var c claims
+	if err := json.Unmarshal(doc, &c); err != nil {
+		return Token{}, err
+	}
+	t := Token{c.User, c.Project, c.ForDomain, c.Methods, time.UnixMicro(c.Issued).UTC(), time.UnixMicro(c.Expires).UTC()}
+	if !d.opts.Now().Before(t.Expires) {
+		return Token{}, fmt.Errorf("expired at %s", t.Expires)
+	}
+	return t, nil
+}
+
+// ShowToken answers E52: what the subject says, to a caller of the same domain.
+// ErrNotFound.
+func (d *Directory) ShowToken(caller Principal, subject string) (Token, error) {
+	t, err := d.ReadToken(subject)
+	if err != nil || !caller.Anybody() && t.User.Domain.ID != caller.User.Domain.ID {
+		return Token{}, ErrNotFound
+	}
+	return t, nil
+}
+
+func (t Token) principal() Principal {
+	p := Principal{User: t.User}
+	if t.Project != nil {
+		p.scope, p.project = scopeProject, t.Project.ID
+	}
+	return p
+}
+
+// A TemporaryKey is an access key that ends by itself. Requests signed with it
+// carry the security token (S-10).
+type TemporaryKey struct {
+	AK, SK, SecurityToken string
+	Expires               time.Time
+}
+
+// temporary is what is sealed in a security token. Its members are part of the
+// format.
+type temporary struct {
+	AK      string `json:"ak"`
+	SK      string `json:"sk"`
+	User    string `json:"user"`
+	Expires int64  `json:"expires"` // microseconds
+}
+
+// The lifetime of temporary keys (E57).
+const (
+	MinTemporary = 15 * time.Minute // also when none is asked for
+	MaxTemporary = 24 * time.Hour
+)
+
+// NewTemporaryKey answers E57: a key with the rights of the token's user. Zero is
+// the shortest lifetime. ErrLogin for the token, ErrInvalid for the lifetime.
+func (d *Directory) NewTemporaryKey(token string, lifetime time.Duration) (TemporaryKey, error) {
+	t, err := d.ReadToken(token)
+	if err != nil {
+		return TemporaryKey{}, fmt.Errorf("%w: %w", ErrLogin, err)
+	}
+	if lifetime == 0 {
+		lifetime = MinTemporary
+	}
+	if lifetime < MinTemporary || lifetime > MaxTemporary {
+		return TemporaryKey{}, &storage.FieldError{Field: "duration_seconds", Reason: "must be from 900 to 86400"}
+	}
+	k := TemporaryKey{Expires: d.opts.Now().UTC().Truncate(time.Microsecond).Add(lifetime)}
+	k.AK, k.SK = newKeyPair()
+	doc, err := json.Marshal(temporary{k.AK, k.SK, t.User.ID, k.Expires.UnixMicro()})
+	if err != nil {
+		panic(err) // strings and integers can always be marshalled
+	}
+	k.SecurityToken = d.opts.Keyring.sealText(forSecurityTokens, doc)
+	return k, nil
+}
+
+// secret returns the secret of an access key, and whose it is. A permanent key
+// needs no security token, and one that is sent along counts for nothing.
+func (d *Directory) secret(ak, securityToken string) (string, User, error) {
+	s := d.state.Load()
+	if k := s.keys[ak]; k != nil {
+		u := s.users[k.User.ID]
+		if !k.Active || !u.programmatic {
+			return "", User{}, &Refusal{Reason: "access key is inactive", AccessKey: ak}
+		}
+		return k.secret, u.User, nil
+	}
+	if securityToken == "" {
+		return "", User{}, &Refusal{Reason: "unknown access key", AccessKey: ak}
+	}
+	return d.temporarySecret(s, ak, securityToken)
+}
+
+func (d *Directory) temporarySecret(s *state, ak, securityToken string) (string, User, error) {
+	refuse := func(reason string) (string, User, error) {
+		return "", User{}, &Refusal{Reason: "security token: " + reason, AccessKey: ak}
+	}
+	doc, err := d.opts.Keyring.openText(forSecurityTokens, securityToken)
+	if err != nil {
+		return refuse(err.Error())
+	}
+	var t temporary
+	if err := json.Unmarshal(doc, &t); err != nil {
+		return refuse(err.Error())
+	}
+	u := s.users[t.User]
+	switch {
+	case t.AK != ak:
+		return refuse("is not of this access key")
+	case !d.opts.Now().Before(time.UnixMicro(t.Expires)):
+		return refuse("has expired")
+	case u == nil || !u.programmatic:
+		return refuse("its user is gone")
+	}
+	return t.SK, u.User, nil
+}

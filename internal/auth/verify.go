@@ -1,0 +1,300 @@
+package auth
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// MaxSignedBody is the largest body of a signed request in bytes (C-21, S-12).
+const MaxSignedBody = 12 << 20
+
+// dateForm is the form of X-Sdk-Date (S-8).
+const dateForm = "20060102T150405Z"
+
+// unsignedPayload, as the content hash, says that the signature does not cover
+// the body (S-6).
+const unsignedPayload = "UNSIGNED-PAYLOAD"
+
+// VerifierOptions of a Verifier. Zero means the ordinary value.
+type VerifierOptions struct {
+	// ClockWindow is how far the date of a signature may be from now, 0 for any
+	// distance (S-8).
+	ClockWindow time.Duration
+
+	// Prefix is the path under which the server is mounted, "/dis", which some
+	// clients do not sign (S-9). Default none.
+	Prefix string
+
+	// Explain makes refusals carry what was computed, and makes ModeOpen compute
+	// it too.
+	Explain bool
+
+	// MaxFailures of one address in FailureWindow lead to its being refused for
+	// as long again. Default 0, for no limit.
+	MaxFailures int
+}
+
+// FailureWindow is the time in which failures count.
+const FailureWindow = 5 * time.Minute
+
+// A Verifier finds out who sent a request. All methods may be called at any time.
+type Verifier struct {
+	dir      *Directory
+	opts     VerifierOptions
+	failures *failures
+}
+
+// NewVerifier returns a verifier over the identities of a directory, in its mode
+// and by its clock.
+func NewVerifier(dir *Directory, opts VerifierOptions) *Verifier {
+	opts.Prefix = strings.TrimSuffix(opts.Prefix, "/")
+	return &Verifier{dir, opts, newFailures(opts.MaxFailures)}
+}
+
+// A Check is a request whose headers are in order. Where NeedsBody says so, the
+// whole body as it was received must be written to it before Verify.
+type Check struct {
+	v         *Verifier
+	r         *http.Request
+	principal Principal
+
+	sig     *signature // nil when there is nothing to verify
+	secret  string
+	body    hash.Hash
+	size    int64
+	refused error // what ModeRequired would have answered
+}
+
+// Begin looks at the headers of a request. ErrDenied, as a Refusal; ErrTooLarge
+// for a signed body that says so in its length; ErrBlacklisted.
+func (v *Verifier) Begin(r *http.Request) (*Check, error) {
+	if v.dir.opts.Mode == ModeOpen {
+		return v.beginOpen(r), nil
+	}
+	if v.failures.blocked(r.RemoteAddr, v.dir.opts.Now()) {
+		return nil, ErrBlacklisted
+	}
+	c, err := v.begin(r)
+	return c, v.count(r, err)
+}
+
+// count remembers that a request was refused.
+func (v *Verifier) count(r *http.Request, err error) error {
+	if errors.Is(err, ErrDenied) {
+		v.failures.add(r.RemoteAddr, v.dir.opts.Now())
+	}
+	return err
+}
+
+func (v *Verifier) begin(r *http.Request) (*Check, error) {
+	if token := r.Header.Get("X-Auth-Token"); token != "" { // C-15
+		t, err := v.dir.ReadToken(token)
+		return &Check{v: v, r: r, principal: t.principal()}, err
+	}
+	sig, err := v.readSignature(r)
+	if err != nil {
+		return nil, err
+	}
+	secret, u, err := v.dir.secret(sig.ak, r.Header.Get("X-Security-Token"))
+	if err != nil {
+		return nil, err
+	}
+	if r.ContentLength > MaxSignedBody {
+		return nil, ErrTooLarge
+	}
+	return &Check{
+		v: v, r: r, sig: sig, secret: secret, body: sig.newHash(),
+		principal: Principal{User: u, AccessKey: sig.ak, scope: scopeDomain},
+	}, nil
+}
+
+// readSignature parses what a signed request says of itself, and checks its date.
+func (v *Verifier) readSignature(r *http.Request) (*signature, error) {
+	text := r.Header.Get("Authorization")
+	if text == "" {
+		return nil, &Refusal{Reason: "no credentials"}
+	}
+	sig, err := parseSignature(text)
+	if err != nil {
+		return nil, &Refusal{Reason: err.Error(), AccessKey: accessKey(text)}
+	}
+	if reason := v.badDate(r.Header["X-Sdk-Date"], sig); reason != "" {
+		return nil, &Refusal{Reason: reason, AccessKey: sig.ak}
+	}
+	return sig, nil
+}
+
+func (v *Verifier) badDate(dates []string, sig *signature) string {
+	if len(dates) != 1 || len(dates[0]) != len(dateForm) {
+		return "X-Sdk-Date is not one date like " + dateForm
+	}
+	signed, err := time.Parse(dateForm, dates[0])
+	if err != nil {
+		return "X-Sdk-Date is not a date"
+	}
+	if sig.scope != nil && sig.scope[0] != dates[0][:8] {
+		return "the date of the credential scope is not that of X-Sdk-Date"
+	}
+	now := v.dir.opts.Now().UTC()
+	if w := v.opts.ClockWindow; w > 0 && now.Sub(signed).Abs() > w {
+		return fmt.Sprintf("X-Sdk-Date is %s, server time is %s, the window is %s", dates[0], now.Format(dateForm), w)
+	}
+	return ""
+}
+
+// beginOpen lets everybody in. With Explain the signature is verified all the
+// same, and Refused tells the outcome.
+func (v *Verifier) beginOpen(r *http.Request) *Check {
+	home := v.dir.state.Load().home()
+	c := &Check{v: v, r: r}
+	if v.opts.Explain {
+		var err error
+		if c, err = v.begin(r); err != nil {
+			c = &Check{v: v, r: r, refused: err}
+		}
+	}
+	c.principal = Principal{
+		User: inventUser(home, "default"), AccessKey: accessKey(r.Header.Get("Authorization")), scope: scopeAll,
+	}
+	c.principal.User.Role = Administrator
+	return c
+}
+
+// accessKey returns the access key in an Authorization header of any form, "" if
+// there is none.
+func accessKey(header string) string {
+	_, rest, _ := strings.Cut(header, " ")
+	_, ak, _ := strings.Cut(rest, "=")
+	if i := strings.IndexAny(ak, "/, "); i >= 0 {
+		ak = ak[:i]
+	}
+	return ak
+}
+
+// NeedsBody reports whether the body must be written to the check.
+func (c *Check) NeedsBody() bool { return c.sig != nil }
+
+// Write takes a piece of the body. ErrTooLarge when it was one too many (S-12).
+func (c *Check) Write(p []byte) (int, error) {
+	c.size += int64(len(p))
+	if c.size > MaxSignedBody && !c.principal.Anybody() {
+		return 0, ErrTooLarge
+	}
+	return c.body.Write(p)
+}
+
+// Verify returns who sent the request. ErrDenied, as a Refusal. What was signed is
+// what counts: a query that was signed in another spelling than it was received
+// in (S-9) is replaced in the request.
+func (c *Check) Verify() (Principal, error) {
+	if c.sig == nil {
+		return c.principal, nil
+	}
+	err := c.verify()
+	if c.principal.Anybody() {
+		c.refused = err
+		return c.principal, nil
+	}
+	if err != nil {
+		return Principal{}, c.v.count(c.r, err)
+	}
+	return c.principal, nil
+}
+
+// Refused returns what ModeRequired would have answered, in ModeOpen with
+// Explain, after Verify.
+func (c *Check) Refused() error { return c.refused }
+
+// verify tries the canonical text and then its variants in the order of S-9.
+func (c *Check) verify() error {
+	text := newCanonical(c.r, c.sig, c.v.opts.Prefix)
+	payload, matches, h := c.payload(), c.sig.matcher(c.secret), c.sig.newHash()
+	possible := text.variants()
+	var b []byte
+	for v := variant(0); v <= allVariants; v++ {
+		if v&^possible != 0 {
+			continue
+		}
+		b = append(text.append(b[:0], v), payload...)
+		h.Reset()
+		h.Write(b)
+		b = c.sig.stringToSign(b[:0], c.r.Header.Get("X-Sdk-Date"), h.Sum(nil))
+		if matches(b) {
+			c.keepSigned(text, v)
+			return nil
+		}
+	}
+	return c.mismatch(text, payload)
+}
+
+// payload returns the last line of the canonical request (S-6).
+func (c *Check) payload() string {
+	if c.sig.plain() && c.r.Header.Get("X-Sdk-Content-Sha256") == unsignedPayload {
+		return unsignedPayload
+	}
+	return hex.EncodeToString(c.body.Sum(nil))
+}
+
+// keepSigned makes the query say what the signature says where the two could be
+// read differently.
+func (c *Check) keepSigned(text *canonical, v variant) {
+	if v &= lowerNames | firstValues; v != 0 {
+		c.r.URL.RawQuery = string(appendQuery(nil, text.query, v))
+	}
+}
+
+func (c *Check) mismatch(text *canonical, payload string) error {
+	r := &Refusal{Reason: "signature mismatch", AccessKey: c.sig.ak}
+	if c.v.opts.Explain {
+		whole := append(text.append(nil, 0), payload...)
+		h := c.sig.newHash()
+		h.Write(whole)
+		r.StringToSign = string(c.sig.stringToSign(nil, c.r.Header.Get("X-Sdk-Date"), h.Sum(nil)))
+		r.CanonicalRequest = string(append(text.hidden().append(nil, 0), payload...))
+	}
+	return r
+}
+
+// hidden returns c without the values of headers that are secrets.
+func (c *canonical) hidden() *canonical {
+	shown := *c
+	shown.headers = nil
+	for _, h := range c.headers {
+		switch h.name {
+		case "authorization", "cookie", "proxy-authorization", "x-auth-token", "x-security-token", "x-subject-token":
+			h.values = []string{"(hidden)"}
+		}
+		shown.headers = append(shown.headers, h)
+	}
+	return &shown
+}
+
+// A Refusal says why a request was not let in. It is for the operator: a client
+// learns no more than ErrDenied (C-25). It never holds a secret.
+type Refusal struct {
+	Reason    string
+	AccessKey string // "" when there was none
+
+	// What the server computed, with Explain; "" when it did not come to that.
+	CanonicalRequest string
+	StringToSign     string
+}
+
+func (r *Refusal) Error() string { return ErrDenied.Error() + ": " + r.Reason }
+
+// Unwrap returns ErrDenied.
+func (r *Refusal) Unwrap() error { return ErrDenied }
+
+// LogValue shows everything.
+func (r *Refusal) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("reason", r.Reason), slog.String("access_key", r.AccessKey),
+		slog.String("canonical_request", r.CanonicalRequest), slog.String("string_to_sign", r.StringToSign),
+	)
+}
