@@ -95,6 +95,9 @@ func (e *Engine) append(ctx context.Context, b *storage.Batch) error {
 	if err := e.Health(); err != nil {
 		return err
 	}
+	if len(b.Records) == 0 {
+		return fmt.Errorf("%w: a batch without records", storage.ErrInvalid)
+	}
 	for i := range b.Records {
 		if err := b.Records[i].Check(); err != nil {
 			return err

@@ -194,14 +194,8 @@ func check(recs []storage.Record) (batches, bytes int, err error) {
 		return 0, 0, &storage.FieldError{Field: "records", Reason: "there are none"}
 	}
 	for i := range recs {
-		r := &recs[i]
-		switch {
-		case len(r.Data) > storage.MaxData:
-			return 0, 0, &storage.FieldError{Field: "data", Reason: "too large"}
-		case len(r.Key) > storage.MaxKey:
-			return 0, 0, &storage.FieldError{Field: "partition_key", Reason: "too large"}
-		case len(r.Info) > storage.MaxInfo:
-			return 0, 0, &storage.FieldError{Field: "info", Reason: "too large"}
+		if err := recs[i].Check(); err != nil {
+			return 0, 0, err
 		}
 	}
 	for len(recs) > 0 {
