@@ -2,6 +2,9 @@ package api
 
 import (
 	"net/http"
+	"net/http/pprof"
+
+	"github.com/go-chi/chi/v5"
 )
 
 // health answers as long as the process can answer at all.
@@ -31,4 +34,13 @@ func (s *Server) unready() error {
 		}
 	}
 	return nil
+}
+
+// profile serves one profile of the process: cpu, or one of runtime/pprof.
+func profile(w http.ResponseWriter, r *http.Request) {
+	if name := chi.URLParam(r, "profile"); name != "cpu" {
+		pprof.Handler(name).ServeHTTP(w, r)
+		return
+	}
+	pprof.Profile(w, r)
 }

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"github.com/spf13/viper"
+
+	"disd/internal/partition"
+)
+
+// A Config is everything an operator can set. configs/disd.yaml describes each
+// option; options below is the list of them.
+type Config struct {
+	Listen       string        `mapstructure:"listen"`
+	DataDir      string        `mapstructure:"data_dir"`
+	Engine       string        `mapstructure:"engine"`
+	Sync         string        `mapstructure:"sync"`
+	SyncInterval time.Duration `mapstructure:"sync_interval"`
+	EmptyWait    time.Duration `mapstructure:"empty_wait"`
+
+	Auth struct {
+		Mode string `mapstructure:"mode"`
+	} `mapstructure:"auth"`
+	Quota struct {
+		Mode string `mapstructure:"mode"`
+	} `mapstructure:"quota"`
+	Limits struct {
+		Body        int64 `mapstructure:"body"`
+		Bodies      int64 `mapstructure:"bodies"`
+		Pending     int64 `mapstructure:"pending"`
+		Connections int   `mapstructure:"connections"`
+	} `mapstructure:"limits"`
+	Storage struct {
+		CommitLog int64 `mapstructure:"commit_log"`
+		Segment   int64 `mapstructure:"segment"`
+	} `mapstructure:"storage"`
+	Profiling bool `mapstructure:"profiling"`
+	Log       struct {
+		Level  string `mapstructure:"level"`
+		Format string `mapstructure:"format"`
+	} `mapstructure:"log"`
+
+	// authExplicit reports whether auth.mode was set, by whatever means.
+	authExplicit bool
+}
+
+// An option is one key of the configuration. Its flag has dashes, its
+// environment variable capitals behind DISD_.
+type option struct {
+	key   string
+	def   any
+	usage string
+}
+
+var options = []option{
+	{"listen", "127.0.0.1:20004", "address to serve on, host:port; port 0 takes a free one"},
+	{"data_dir", "./disd-data", "directory for everything that must survive"},
+	{"engine", "local", "where records are kept: local (files) or memory (lost at exit)"},
+	{"sync", "always", "what an acknowledgement waits for: always (stable storage), interval or off"},
+	{"sync_interval", 100 * time.Millisecond, "with sync=interval, the longest time without a sync"},
+	{"empty_wait", 200 * time.Millisecond, "how long a download without records is held back, 0s to 5s"},
+	{"auth.mode", "open", "open accepts any credentials"},
+	{"quota.mode", "off", "quotas of the cloud: off, warn (count only) or enforce"},
+	{"limits.body", int64(64 << 20), "largest request body in bytes"},
+	{"limits.bodies", int64(256 << 20), "bytes of all request bodies in memory at one time"},
+	{"limits.pending", int64(64 << 20), "bytes of records waiting to be written, beyond which uploads are refused with DIS.4303"},
+	{"limits.connections", 10000, "open connections at one time"},
+	{"storage.commit_log", int64(64 << 20), "size in bytes of one commit log file"},
+	{"storage.segment", int64(64 << 20), "size in bytes of one segment file"},
+	{"profiling", false, "serve profiles of the process under /_disd/pprof/"},
+	{"log.level", "info", "debug, info, warn or error"},
+	{"log.format", "text", "text or json"},
+}
+
+// addFlags declares a flag for every option.
+func addFlags(flags *pflag.FlagSet) {
+	flags.String("config", "", "configuration file (YAML)")
+	for _, o := range options {
+		name := strings.NewReplacer("_", "-", ".", "-").Replace(o.key)
+		switch def := o.def.(type) {
+		case string:
+			flags.String(name, def, o.usage)
+		case bool:
+			flags.Bool(name, def, o.usage)
+		case int:
+			flags.Int(name, def, o.usage)
+		case int64:
+			flags.Int64(name, def, o.usage)
+		case time.Duration:
+			flags.Duration(name, def, o.usage)
+		}
+	}
+}
+
+// loadConfig merges defaults, file, environment and flags, later ones winning.
+func loadConfig(args []string, stderr io.Writer) (*Config, error) {
+	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	flags.SetOutput(stderr)
+	addFlags(flags)
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	if flags.NArg() > 0 {
+		return nil, fmt.Errorf("unknown argument %q", flags.Arg(0))
+	}
+	v := viper.New()
+	v.SetEnvPrefix("DISD")
+	v.SetEnvKeyReplacer(strings.NewReplacer(".", "_"))
+	for _, o := range options {
+		v.SetDefault(o.key, o.def)
+		name := strings.NewReplacer("_", "-", ".", "-").Replace(o.key)
+		if err := errors.Join(v.BindEnv(o.key), v.BindPFlag(o.key, flags.Lookup(name))); err != nil {
+			return nil, err
+		}
+	}
+	if file, _ := flags.GetString("config"); file != "" {
+		v.SetConfigFile(file)
+		v.SetConfigType("yaml")
+		if err := v.ReadInConfig(); err != nil {
+			return nil, fmt.Errorf("read configuration: %w", err)
+		}
+	}
+	var c Config
+	if err := v.UnmarshalExact(&c); err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	c.authExplicit = isExplicit(v, flags, "auth.mode", "auth-mode")
+	return &c, c.check()
+}
+
+// isExplicit reports whether a key has a value other than by default.
+func isExplicit(v *viper.Viper, flags *pflag.FlagSet, key, flag string) bool {
+	bare := viper.New()
+	bare.SetEnvPrefix("DISD")
+	bare.SetEnvKeyReplacer(strings.NewReplacer(".", "_"))
+	return v.InConfig(key) || flags.Changed(flag) || bare.BindEnv(key) == nil && bare.IsSet(key)
+}
+
+func (c *Config) check() error {
+	return errors.Join(
+		among("engine", c.Engine, "local", "memory"),
+		among("sync", c.Sync, "always", "interval", "off"),
+		among("auth.mode", c.Auth.Mode, "open"),
+		among("quota.mode", c.Quota.Mode, string(partition.Off), string(partition.Warn), string(partition.Enforce)),
+		among("log.level", c.Log.Level, "debug", "info", "warn", "error"),
+		among("log.format", c.Log.Format, "text", "json"),
+		inRange("empty_wait", c.EmptyWait, 0, 5*time.Second),
+		inRange("sync_interval", c.SyncInterval, time.Millisecond, time.Hour),
+		inRange("limits.body", c.Limits.Body, 6<<20, 1<<30),
+		inRange("limits.bodies", c.Limits.Bodies, c.Limits.Body, 1<<40),
+		inRange("limits.pending", c.Limits.Pending, 1<<20, 1<<40),
+		inRange("limits.connections", c.Limits.Connections, 1, 1<<20),
+		inRange("storage.commit_log", c.Storage.CommitLog, 1<<20, 1<<32),
+		inRange("storage.segment", c.Storage.Segment, 1<<20, 1<<32),
+		c.checkExposure(),
+	)
+}
+
+func among(key, value string, allowed ...string) error {
+	for _, a := range allowed {
+		if value == a {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s is %q, must be one of %s", key, value, strings.Join(allowed, ", "))
+}
+
+func inRange[T int | int64 | time.Duration](key string, value, low, high T) error {
+	if value < low || value > high {
+		return fmt.Errorf("%s is %v, must be from %v to %v", key, value, low, high)
+	}
+	return nil
+}
+
+// checkExposure refuses to serve everybody by accident (design D14).
+func (c *Config) checkExposure() error {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	if c.Auth.Mode != "open" || c.authExplicit || isLoopback(host) {
+		return nil
+	}
+	return fmt.Errorf("listen is %s, beyond this machine, where auth.mode open lets anybody read and write: set auth.mode explicitly if that is what you want", c.Listen)
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

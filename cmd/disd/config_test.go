@@ -1,0 +1,120 @@
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/spf13/viper"
+)
+
+func load(t *testing.T, args ...string) (*Config, error) {
+	t.Helper()
+	return loadConfig(args, io.Discard)
+}
+
+// TestExampleIsTheDefault holds configs/disd.yaml against the defaults, key by
+// key.
+func TestExampleIsTheDefault(t *testing.T) {
+	const example = "../../configs/disd.yaml"
+	v := viper.New()
+	v.SetConfigFile(example)
+	if err := v.ReadInConfig(); err != nil {
+		t.Fatal(err)
+	}
+	documented := map[string]bool{}
+	for _, key := range v.AllKeys() {
+		documented[key] = true
+	}
+	for _, o := range options {
+		if !documented[o.key] {
+			t.Errorf("%s is not in the example", o.key)
+		}
+		delete(documented, o.key)
+	}
+	for key := range documented {
+		t.Errorf("the example has an unknown key %s", key)
+	}
+	def, err := load(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := load(t, "--config", example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.authExplicit = def.authExplicit // the file names it, the defaults do not
+	if !reflect.DeepEqual(got, def) {
+		t.Errorf("the example says\n%+v\nthe defaults are\n%+v", got, def)
+	}
+}
+
+func TestPrecedence(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "disd.yaml")
+	if err := os.WriteFile(file, []byte("listen: 127.0.0.1:1\ndata_dir: from-file\nsync: off\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("DISD_DATA_DIR", "from-env")
+	t.Setenv("DISD_SYNC", "interval")
+	c, err := load(t, "--config", file, "--sync", "always")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := [3]string{c.Listen, c.DataDir, c.Sync}, [3]string{"127.0.0.1:1", "from-env", "always"}; got != want {
+		t.Errorf("listen, data_dir, sync = %q, want %q", got, want)
+	}
+}
+
+func TestRefusedConfigurations(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		file string
+		args []string
+		env  [2]string
+		want string // in the error, "" for none
+	}{
+		{name: "unknown key in the file", file: "lisen: 127.0.0.1:1\n", want: "lisen"},
+		{name: "unknown key in a section", file: "log:\n  colour: red\n", want: "colour"},
+		{name: "unknown flag", args: []string{"--lisen", "x"}, want: "lisen"},
+		{name: "stray argument", args: []string{"now"}, want: "now"},
+		{name: "unknown engine", args: []string{"--engine", "tape"}, want: "engine"},
+		{name: "unknown sync", args: []string{"--sync", "never"}, want: "sync"},
+		{name: "not a number", args: []string{"--limits-body", "big"}, want: "limits-body"},
+		{name: "body too small", args: []string{"--limits-body", "1"}, want: "limits.body"},
+		{name: "no port", args: []string{"--listen", "127.0.0.1"}, want: "listen"},
+		{name: "everybody, not said", args: []string{"--listen", "0.0.0.0:1"}, want: "auth.mode"},
+		{name: "everybody by an empty host, not said", args: []string{"--listen", ":1"}, want: "auth.mode"},
+		{name: "everybody, said by flag", args: []string{"--listen", ":1", "--auth-mode", "open"}},
+		{name: "everybody, said in the file", file: "auth: {mode: open}\n", args: []string{"--listen", ":1"}},
+		{name: "everybody, said in the environment", env: [2]string{"DISD_AUTH_MODE", "open"}, args: []string{"--listen", ":1"}},
+		{name: "loopback by name", args: []string{"--listen", "localhost:1"}},
+		{name: "loopback of IPv6", args: []string{"--listen", "[::1]:1"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			args := test.args
+			if test.file != "" {
+				file := filepath.Join(t.TempDir(), "disd.yaml")
+				if err := os.WriteFile(file, []byte(test.file), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				args = append(args, "--config", file)
+			}
+			if test.env[0] != "" {
+				t.Setenv(test.env[0], test.env[1])
+			}
+			_, err := load(t, args...)
+			if test.want == "" {
+				if err != nil {
+					t.Errorf("refused: %v", err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want one about %s", err, test.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/net/netutil"
+
+	"disd/internal/api"
+	"disd/internal/cursor"
+	"disd/internal/partition"
+	"disd/internal/storage"
+	"disd/internal/storage/catalog"
+	"disd/internal/storage/memory"
+	"disd/internal/storage/segment"
+)
+
+// stopTimeout is how long accepted requests may take to finish when the server
+// is told to stop.
+const stopTimeout = 30 * time.Second
+
+// run serves until ctx ends. Its parts, and who uses whom:
+//
+//	listener ─► api ─┬─► partition (streams) ─┬─► engine (records)
+//	                 ├─► cursor (apps) ───────┼─► catalog (metadata)
+//	                 └─► cursor (sealer) ─────┘
+//
+// They are started from right to left and stopped from left to right, so that
+// whoever is still asked can still answer.
+func run(ctx context.Context, c *Config, logs io.Writer) error {
+	logger := newLogger(c, logs)
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+
+	engine, db, err := openStorage(c, logger)
+	if err != nil {
+		return err
+	}
+	err = serveFrom(ctx, c, logger, listener, engine, db)
+	err = errors.Join(err, engine.Close(), db.Close())
+	logger.Info("stopped", "error", err)
+	return err
+}
+
+func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net.Listener, engine storage.Engine, db *catalog.DB) error {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	exceeded := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "disd_quota_exceeded_total", Help: "How often a quota was exceeded, by quota.",
+	}, []string{"quota"})
+	registry.MustRegister(exceeded)
+
+	streams, err := partition.Open(ctx, engine, db, partition.Options{
+		Logger:   logger,
+		Quotas:   partition.Quotas{Mode: partition.Mode(c.Quota.Mode)},
+		Exceeded: func(quota string) { exceeded.WithLabelValues(quota).Inc() },
+		OnDelete: []func(*catalog.Tx, string) error{cursor.ForgetStream},
+	})
+	if err != nil {
+		return err
+	}
+	sealer, err := cursor.OpenSealer(db)
+	if err != nil {
+		return err
+	}
+	server := api.New(api.Options{
+		Engine: engine, Streams: streams, Cursors: sealer,
+		Apps:   cursor.OpenApps(db, cursor.Options{Logger: logger, MaxApps: maxApps(c)}),
+		Health: []func() error{db.Health},
+		Logger: logger, Registry: registry,
+		Profiling: c.Profiling,
+		MaxBody: c.Limits.Body, MaxBodies: c.Limits.Bodies,
+		EmptyWait: c.EmptyWait, NoEmptyWait: c.EmptyWait == 0,
+	})
+
+	background, stop := context.WithCancel(context.Background())
+	swept := make(chan error, 1)
+	go func() { swept <- streams.Run(background) }()
+	err = serveHTTP(ctx, c, logger, listener, server)
+	stop()
+	return errors.Join(err, <-swept)
+}
+
+// maxApps is Q-5.
+func maxApps(c *Config) int {
+	if c.Quota.Mode == string(partition.Enforce) {
+		return 10000
+	}
+	return 0
+}
+
+// openStorage opens the engine and the catalog, both in the data directory or
+// both in memory.
+func openStorage(c *Config, logger *slog.Logger) (storage.Engine, *catalog.DB, error) {
+	if c.Engine == "memory" {
+		db, err := catalog.OpenMemory()
+		return memory.Open(memory.Options{}), db, err
+	}
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return nil, nil, err
+	}
+	sync, err := segment.ParseSync(c.Sync)
+	if err != nil {
+		return nil, nil, err
+	}
+	engine, err := segment.Open(segment.Options{
+		Dir:           logsDir(c.DataDir),
+		Sync:          sync,
+		SyncInterval:  c.SyncInterval,
+		CommitLogSize: c.Storage.CommitLog,
+		SegmentSize:   c.Storage.Segment,
+		MaxPending:    c.Limits.Pending,
+		Logger:        logger,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	db, err := catalog.Open(catalogFile(c.DataDir))
+	if err != nil {
+		return nil, nil, errors.Join(err, engine.Close())
+	}
+	return engine, db, nil
+}
+
+func logsDir(dataDir string) string     { return filepath.Join(dataDir, "logs") }
+func catalogFile(dataDir string) string { return filepath.Join(dataDir, "catalog.db") }
+
+// serveHTTP serves until ctx ends, and then lets accepted requests finish.
+func serveHTTP(ctx context.Context, c *Config, logger *slog.Logger, listener net.Listener, server *api.Server) error {
+	srv := &http.Server{
+		Handler:           server,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       90 * time.Second,
+		WriteTimeout:      120 * time.Second,
+		IdleTimeout:       120 * time.Second,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+	stopped := make(chan error, 1)
+	go func() {
+		<-ctx.Done()
+		logger.Info("stopping: finishing accepted requests")
+		server.Drain()
+		grace, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
+		stopped <- srv.Shutdown(grace)
+	}()
+	logger.Info("serving", "address", listener.Addr().String(), "version", version,
+		"engine", c.Engine, "sync", c.Sync, "auth", c.Auth.Mode)
+	err := srv.Serve(netutil.LimitListener(listener, c.Limits.Connections))
+	if !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return <-stopped
+}
+
+func newLogger(c *Config, w io.Writer) *slog.Logger {
+	var level slog.Level
+	level.UnmarshalText([]byte(c.Log.Level)) // checked with the configuration
+	opts := &slog.HandlerOptions{Level: level}
+	if strings.EqualFold(c.Log.Format, "json") {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
