@@ -20,14 +20,16 @@ import (
 	"disd/internal/cursor"
 	"disd/internal/partition"
 	"disd/internal/storage"
+	"disd/internal/transfer"
 )
 
 // Options of a Server. Nil and zero mean the ordinary value.
 type Options struct {
-	Engine  storage.Engine // required
-	Streams *partition.Set // required
-	Apps    *cursor.Apps   // required
-	Cursors *cursor.Sealer // required
+	Engine  storage.Engine  // required
+	Streams *partition.Set  // required
+	Apps    *cursor.Apps    // required
+	Cursors *cursor.Sealer  // required
+	Tasks   *transfer.Tasks // required
 
 	// Health lists what must be well for the server to be ready, beside the
 	// engine.
@@ -37,6 +39,7 @@ type Options struct {
 	Logger   *slog.Logger         // default slog.Default
 	Registry *prometheus.Registry // default a new one
 
+	Profiling   bool          // serve profiles of the process
 	MaxBody     int64         // bytes of one request body, default 64 MiB
 	MaxBodies   int64         // bytes of all bodies in memory, default 512 MiB, at least MaxBody
 	MaxRecord   RecordLimit   // decoded data of one record
