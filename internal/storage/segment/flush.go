@@ -48,29 +48,18 @@ func (e *Engine) flushLoop() {
 			e.sealIdle()
 			continue
 		case <-e.stopFlush:
-			e.finish()
+			if err := e.maintain(); err != nil {
+				e.opt.Logger.Error("last flush failed", "error", err)
+			}
 			return
 		}
 		if err := e.maintain(); err != nil {
-			e.stats.flushErrors.Add(1)
-			e.opt.Logger.Error("flush failed", "error", err)
 			pause = min(max(2*pause, firstRetry), lastRetry)
+			e.opt.Logger.Error("flush failed", "error", err, "next", pause)
 			retry.Reset(pause)
 		} else {
 			pause = 0
 		}
-	}
-}
-
-// finish flushes everything there is, with the patience a closing engine has.
-func (e *Engine) finish() {
-	for range 3 {
-		err := e.maintain()
-		if err == nil {
-			return
-		}
-		e.stats.flushErrors.Add(1)
-		e.opt.Logger.Error("last flush failed", "error", err)
 	}
 }
 
@@ -100,17 +89,19 @@ type work struct {
 	gens             []*generation
 	removed, trimmed []*log
 	resting          bool // nothing is expected soon
+	last             bool // what fails now is not tried again soon
 }
 
 // maintain does all there is to do: flush, delete, provide a file. It returns
-// why something has to be done again.
+// why something is still to be done. A first failure is not told to anyone: it
+// is tried again at once.
 func (e *Engine) maintain() error {
-	w := e.collect()
-	// The committer may be waiting: give it a file first if there is one.
-	err := e.provide()
-	committed, flushErr := e.flush(&w)
-	err = errors.Join(err, flushErr)
-	err = errors.Join(err, e.provide())
+	w, committed, err := e.attempt(false)
+	if err != nil {
+		e.stats.flushErrors.Add(1)
+		e.opt.Logger.Warn("flush failed, trying again", "error", err)
+		w, committed, err = e.attempt(true)
+	}
 	e.settle(err, committed)
 	if w.resting && err == nil {
 		debug.FreeOSMemory() // of the tails, which are garbage now
@@ -118,10 +109,22 @@ func (e *Engine) maintain() error {
 	return err
 }
 
+func (e *Engine) attempt(last bool) (w work, committed bool, err error) {
+	w = e.collect()
+	w.last = last
+	// The committer may be waiting: give it a file first if there is one.
+	err = e.provide()
+	committed, ferr := e.flush(&w)
+	return w, committed, errors.Join(err, ferr, e.provide())
+}
+
 func (e *Engine) collect() work {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	w := work{slices.Clone(e.sealed), slices.Clone(e.removed), e.trimmed, e.resting && len(e.sealed) > 0}
+	w := work{
+		gens: slices.Clone(e.sealed), removed: slices.Clone(e.removed), trimmed: e.trimmed,
+		resting: e.resting && len(e.sealed) > 0,
+	}
 	e.trimmed = nil
 	if w.resting {
 		e.resting = false
@@ -214,7 +217,9 @@ func (e *Engine) flush(w *work) (committed bool, err error) {
 	e.stats.flushes.Add(1)
 	for _, j := range jobs {
 		e.publishWritten(j.l)
-		j.l.refuse(j.err)
+		if j.err == nil || w.last {
+			j.l.refuse(j.err)
+		}
 	}
 	for _, l := range w.trimmed {
 		e.publishWritten(l)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -144,6 +145,49 @@ func (d *memDir) walk(visit func(*memFile)) {
 			n.walk(visit)
 		}
 	}
+}
+
+// Clone returns a copy of the disk with everything unsynced, as a crash a
+// little later would find it. Locks are free in it.
+func (m *Mem) Clone() *Mem {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := cloner{}
+	return &Mem{
+		Block: m.Block, capacity: m.capacity, used: m.used,
+		root: c.node(m.root).(*memDir), locks: map[string]bool{},
+	}
+}
+
+// cloner maps nodes to their copies.
+type cloner map[node]node
+
+func (c cloner) node(n node) node {
+	if n == nil {
+		return nil
+	}
+	if _, ok := c[n]; !ok {
+		switch n := n.(type) {
+		case *memFile:
+			c[n] = &memFile{
+				data: slices.Clone(n.data), allocated: n.allocated, stableSize: n.stableSize,
+				stable: maps.Clone(n.stable), lost: maps.Clone(n.lost),
+			}
+		case *memDir:
+			d := newMemDir()
+			c[n] = d
+			for name, sub := range n.now {
+				d.now[name] = c.node(sub)
+			}
+			for name, sub := range n.stable {
+				d.stable[name] = c.node(sub)
+			}
+			for _, op := range n.pending {
+				d.pending = append(d.pending, dirOp{op.name, op.from, c.node(op.what)})
+			}
+		}
+	}
+	return c[n]
 }
 
 func (f *memFile) crash(keep func() bool, block int64) *memFile {
