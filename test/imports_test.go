@@ -31,6 +31,12 @@ var mayImport = map[string][]string{
 	"internal/api":       {"internal/api/codec", "internal/cursor", "internal/partition"},
 	"internal/api/codec": {},
 
+	"internal/auth":         {"internal/auth/keyfile"},
+	"internal/auth/audit":   {},
+	"internal/auth/certs":   {"internal/auth/keyfile"},
+	"internal/auth/keyfile": {},
+	"internal/auth/policy":  {"internal/auth", "internal/storage/catalog"},
+
 	"internal/cursor":    {"internal/storage/catalog"},
 	"internal/partition": {"internal/storage/catalog"},
 
@@ -51,6 +57,7 @@ var below = []string{"internal/storage/vfs", "internal/storage/vfs/errfs"}
 // outside says which packages may import a module that is not disd's, so that
 // replacing it is the business of one place. Test files may use any.
 var outside = map[string][]string{
+	"github.com/emmansun/gmsm":            {"internal/auth"},
 	"github.com/go-chi/chi/v5":            {"internal/api"},
 	"github.com/golang/snappy":            {"internal/api/codec"},
 	"github.com/klauspost/compress":       {"internal/api/codec"},
