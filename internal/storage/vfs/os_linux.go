@@ -93,10 +93,15 @@ func (f *osFile) WriteSync(bufs [][]byte, off int64) error {
 // maxVectors is the kernel's IOV_MAX.
 const maxVectors = 1024
 
+// maxBuffered is the largest piece the page cache is given at once. For larger
+// ones the kernel makes as large folios, whose fresh memory is slow to come by:
+// measured, pieces of 4 MiB cost nine times the processor time of these.
+const maxBuffered = 256 << 10
+
 // write hands bufs to the kernel without copying them together.
 func (f *osFile) write(bufs [][]byte, off int64, flags int) error {
 	for len(bufs) > 0 {
-		n, err := unix.Pwritev2(int(f.Fd()), bufs[:min(len(bufs), maxVectors)], off, flags)
+		n, err := unix.Pwritev2(int(f.Fd()), piece(bufs, flags), off, flags)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
@@ -109,6 +114,27 @@ func (f *osFile) write(bufs [][]byte, off int64, flags int) error {
 		bufs = skip(bufs, n)
 	}
 	return nil
+}
+
+// piece returns what to write in one call: the first vectors of bufs, of at most
+// maxBuffered bytes where they go to the page cache.
+func piece(bufs [][]byte, flags int) [][]byte {
+	bufs = bufs[:min(len(bufs), maxVectors)]
+	if flags&unix.RWF_DSYNC != 0 {
+		return bufs
+	}
+	size := 0
+	for i, b := range bufs {
+		size += len(b)
+		if size <= maxBuffered {
+			continue
+		}
+		if i > 0 {
+			return bufs[:i]
+		}
+		return [][]byte{b[:maxBuffered]}
+	}
+	return bufs
 }
 
 // dropDirect ends bypassing the page cache and reports whether it was on.
