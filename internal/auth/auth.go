@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Errors of requests. A Refusal, which wraps ErrDenied, says more, but only to
+// Errors of requests. A DeniedError, which wraps ErrDenied, says more, but only to
 // the operator.
 var (
 	// ErrDenied is a request without credentials, or with wrong ones (C-25).

@@ -251,7 +251,7 @@ func TestTokensAreSealed(t *testing.T) {
 
 // request returns a signed request.
 func request(project, ak, sk, securityToken string, date time.Time) *http.Request {
-	r := httptest.NewRequest("GET", "/v2/"+project+"/streams", http.NoBody)
+	r := httptest.NewRequest(http.MethodGet, "/v2/"+project+"/streams", http.NoBody)
 	r.Header.Set("X-Sdk-Date", date.Format(dateForm))
 	if securityToken != "" {
 		r.Header.Set("X-Security-Token", securityToken)
@@ -291,7 +291,8 @@ func TestTemporaryKeys(t *testing.T) {
 		{"S-10 missing", k.SK, "", true},
 		{"S-10 of another key", k.SK, other.SecurityToken, true},
 		{"S-10 foreign", k.SK, "x", true},
-		{"S-10 changed", k.SK, k.SecurityToken[:len(k.SecurityToken)-1] + "A", true},
+		{"S-10 changed", k.SK, "A" + k.SecurityToken, true},
+		{"S-10 key and token of another", other.SK, other.SecurityToken, true},
 		{"S-10 secret", other.SK, k.SecurityToken, true},
 	} {
 		p, err := check(v, request("P1", k.AK, tt.sk, tt.securityT, c.now()))
@@ -322,7 +323,7 @@ func TestEnter(t *testing.T) {
 	bySignature := must[Principal](t)(check(v, request("P1", testAK, testSK, "", testTime)))
 	byToken := func(in Login) Principal {
 		_, text := login(t, d, in)
-		r := httptest.NewRequest("GET", "/", http.NoBody)
+		r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
 		r.Header.Set("X-Auth-Token", text)
 		r.Header.Set("Authorization", "nonsense") // C-15
 		return must[Principal](t)(check(v, r))
@@ -407,7 +408,7 @@ func TestSignedBodySize(t *testing.T) {
 	v := verifierFor(t, testAK, testSK, testTime, VerifierOptions{})
 	body := bytes.Repeat([]byte("x"), MaxSignedBody+1)
 	for _, n := range []int{MaxSignedBody, MaxSignedBody + 1} {
-		r := httptest.NewRequest("POST", "/v2/p/records", bytes.NewReader(body[:n]))
+		r := httptest.NewRequest(http.MethodPost, "/v2/p/records", bytes.NewReader(body[:n]))
 		forms[0].sign(r, body[:n])
 		_, err := v.Begin(r)
 		if (n > MaxSignedBody) != errors.Is(err, ErrTooLarge) {
@@ -425,7 +426,7 @@ func TestMountPrefix(t *testing.T) {
 	with := verifierFor(t, testAK, testSK, testTime, VerifierOptions{Prefix: "/dis/"})
 	without := verifierFor(t, testAK, testSK, testTime, VerifierOptions{})
 	for signed, alsoWithout := range map[string]bool{"/dis/v2/p/streams": true, "/v2/p/streams": false} {
-		r := httptest.NewRequest("GET", signed, http.NoBody)
+		r := httptest.NewRequest(http.MethodGet, signed, http.NoBody)
 		forms[0].sign(r, nil)
 		r.URL.Path = "/dis/v2/p/streams"
 		if _, err := check(with, r); err != nil {
@@ -433,6 +434,37 @@ func TestMountPrefix(t *testing.T) {
 		}
 		if _, err := check(without, r); (err == nil) != alsoWithout {
 			t.Errorf("%s without a prefix: %v", signed, err)
+		}
+	}
+}
+
+// Only a port is left out of the host, and only a port that is one (S-9).
+func TestHostWithoutPort(t *testing.T) {
+	v := verifierFor(t, testAK, testSK, testTime, VerifierOptions{})
+	for host, want := range map[string]bool{
+		"dis.example.com": true, "dis.example.com:443": true, "dis.example.com:": false,
+		"dis.example.com:99999": false, "dis.example.com:x": false, "dis.example.com:443:443": false, "dis.example.org:443": false,
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/v2/p/streams", http.NoBody)
+		r.Host = "dis.example.com"
+		forms[0].sign(r, nil, "host")
+		r.Host = host
+		if _, err := check(v, r); (err == nil) != want {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+}
+
+// A scope of another day than the date is refused, however well it is signed
+// (S-8).
+func TestScopeDate(t *testing.T) {
+	v := verifierFor(t, testAK, testSK, testTime, VerifierOptions{ClockWindow: time.Minute})
+	for _, form := range forms[1:hmacForms] {
+		form.scope = strings.Replace(form.scope, "20261123", "20261122", 1)
+		r := httptest.NewRequest(http.MethodGet, "/v2/p/streams", http.NoBody)
+		form.sign(r, nil)
+		if _, err := check(v, r); !errors.Is(err, ErrDenied) {
+			t.Errorf("%s %s: %v", form.algorithm, form.scope, err)
 		}
 	}
 }
@@ -679,7 +711,7 @@ func TestOpenMode(t *testing.T) {
 		"AKANY": "SDK-HMAC-SHA256 Access=AKANY, SignedHeaders=x, Signature=y",
 		"AKOLD": "SDK-HMAC-SHA256 Credential=AKOLD/x/y/z/sdk_request, SignedHeaders=x, Signature=y",
 	} {
-		r := httptest.NewRequest("GET", "/", http.NoBody)
+		r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
 		r.Header.Set("Authorization", authorization)
 		r.Header.Set("X-Auth-Token", "any")
 		c, err := v.Begin(r)
@@ -712,7 +744,7 @@ func TestOpenMode(t *testing.T) {
 // With domains, open mode knows them and invents none.
 func TestOpenModeWithDomains(t *testing.T) {
 	d := openDirectory(t, open)
-	anybody := must[Principal](t)(must[*Check](t)(NewVerifier(d, VerifierOptions{}).Begin(httptest.NewRequest("GET", "/", http.NoBody))).Verify())
+	anybody := must[Principal](t)(must[*Check](t)(NewVerifier(d, VerifierOptions{}).Begin(httptest.NewRequest(http.MethodGet, "/", http.NoBody))).Verify())
 	if p := d.Projects(anybody, "eu-de"); len(p) != 1 || p[0].ID != "P1" {
 		t.Errorf("got %+v", p)
 	}
@@ -740,7 +772,7 @@ func TestOpenModeExplains(t *testing.T) {
 		c := must[*Check](t)(v.Begin(tt.r))
 		must[Principal](t)(c.Verify())
 		err := c.Refused()
-		var why *Refusal
+		var why *DeniedError
 		if (err != nil) != (tt.reason != "") || errors.As(err, &why) && !strings.HasPrefix(why.Reason, tt.reason) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -750,12 +782,12 @@ func TestOpenModeExplains(t *testing.T) {
 // An explanation names everything but what would let its reader in.
 func TestExplanationHidesSecrets(t *testing.T) {
 	v := verifierFor(t, testAK, testSK, testTime, VerifierOptions{Explain: true})
-	r := httptest.NewRequest("GET", "/v2/p/streams", http.NoBody)
+	r := httptest.NewRequest(http.MethodGet, "/v2/p/streams", http.NoBody)
 	r.Header.Set("X-Security-Token", "the-security-token")
 	forms[0].sign(r, nil, "x-security-token")
 	r.Method = "PUT"
 	_, err := check(v, r)
-	var why *Refusal
+	var why *DeniedError
 	if !errors.As(err, &why) {
 		t.Fatal(err)
 	}

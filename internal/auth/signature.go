@@ -39,7 +39,7 @@ type signature struct {
 	text      string   // hex
 }
 
-var errAuthorization = errors.New("Authorization is not of a known form")
+var errAuthorization = errors.New("the Authorization header is not of a known form")
 
 // parseSignature reads an Authorization header. The form is chosen by algorithm
 // and credential together.
@@ -119,12 +119,14 @@ func (s *signature) stringToSign(b []byte, date string, canonical []byte) []byte
 func (s *signature) matcher(sk string) func(toSign []byte) bool {
 	switch s.algorithm {
 	case ecdsaP256:
-		return s.ecdsaMatcher(sk, elliptic.P256(), sha256.New, func(key *ecdsa.PublicKey, toSign, sig []byte) bool {
+		key := s.publicKey(sk, elliptic.P256().Params().N, sha256.New, parseP256)
+		return s.pairMatcher(func(toSign, sig []byte) bool {
 			sum := sha256.Sum256(toSign)
 			return ecdsa.VerifyASN1(key, sum[:], sig)
 		})
 	case sm2SM3:
-		return s.ecdsaMatcher(sk, sm2.P256(), sm3.New, func(key *ecdsa.PublicKey, toSign, sig []byte) bool {
+		key := s.publicKey(sk, sm2.P256().Params().N, sm3.New, parseSM2)
+		return s.pairMatcher(func(toSign, sig []byte) bool {
 			return sm2.VerifyASN1WithSM2(key, nil, toSign, sig)
 		})
 	case hmacSM3:
@@ -172,34 +174,49 @@ func deriveSecret(sk, ak, scope string) string {
 	return hex.EncodeToString(raw)
 }
 
-// ecdsaMatcher is matcher for the forms whose key pair is derived from the access
+// pairMatcher is matcher for the forms whose key pair is derived from the access
 // key. Only lower-case digits are a signature, here as in the other forms.
-func (s *signature) ecdsaMatcher(sk string, curve elliptic.Curve, h func() hash.Hash,
-	verify func(key *ecdsa.PublicKey, toSign, sig []byte) bool,
-) func([]byte) bool {
+func (s *signature) pairMatcher(verify func(toSign, sig []byte) bool) func([]byte) bool {
 	sig, err := hex.DecodeString(s.text)
-	key := publicKey(s.algorithm, s.ak, sk, curve, h)
-	if err != nil || hex.EncodeToString(sig) != s.text || key == nil {
+	if err != nil || hex.EncodeToString(sig) != s.text {
 		return func([]byte) bool { return false }
 	}
-	return func(toSign []byte) bool { return verify(key, toSign, sig) }
+	return func(toSign []byte) bool { return verify(toSign, sig) }
 }
 
-// publicKey derives the key pair of an access key: the first of 256 candidates
-// that is a scalar of the curve.
-func publicKey(algorithm, ak, sk string, curve elliptic.Curve, h func() hash.Hash) *ecdsa.PublicKey {
-	limit := new(big.Int).Sub(curve.Params().N, big.NewInt(2))
-	for c := range 256 {
+// publicKey derives the key pair of an access key: the first candidate that is a
+// scalar of the curve, whose order is n. All but one in four thousand million
+// are.
+func (s *signature) publicKey(sk string, n *big.Int, h func() hash.Hash, parse func([]byte) (*ecdsa.PublicKey, error)) *ecdsa.PublicKey {
+	limit := new(big.Int).Sub(n, big.NewInt(2))
+	for c := byte(0); ; c++ {
 		mac := hmac.New(h, []byte(sk))
-		mac.Write([]byte("\x00\x00\x00\x01" + algorithm + "\x00" + ak))
-		mac.Write([]byte{byte(c), 0, 0, 1, 0})
+		mac.Write([]byte("\x00\x00\x00\x01" + s.algorithm + "\x00" + s.ak))
+		mac.Write([]byte{c, 0, 0, 1, 0})
 		x := new(big.Int).SetBytes(mac.Sum(nil))
-		if x.Cmp(limit) <= 0 {
-			x.Add(x, big.NewInt(1))
-			key := &ecdsa.PublicKey{Curve: curve}
-			key.X, key.Y = curve.ScalarBaseMult(x.FillBytes(make([]byte, 32)))
-			return key
+		if x.Cmp(limit) > 0 {
+			continue
 		}
+		key, err := parse(x.Add(x, big.NewInt(1)).FillBytes(make([]byte, 32)))
+		if err != nil {
+			panic(err) // it is from 1 to n-1
+		}
+		return key
 	}
-	return nil
+}
+
+func parseP256(scalar []byte) (*ecdsa.PublicKey, error) {
+	key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), scalar)
+	if err != nil {
+		return nil, err
+	}
+	return &key.PublicKey, nil
+}
+
+func parseSM2(scalar []byte) (*ecdsa.PublicKey, error) {
+	key, err := sm2.ParseRawPrivateKey(scalar)
+	if err != nil {
+		return nil, err
+	}
+	return &key.PublicKey, nil
 }

@@ -185,16 +185,20 @@ func (s signer) headers(r *http.Request, names []string) string {
 }
 
 func (s signer) signature(toSign []byte) []byte {
-	switch {
-	case s.algorithm == "SDK-ECDSA-P256-SHA256":
+	switch s.algorithm {
+	case "SDK-ECDSA-P256-SHA256":
 		sum := sha256.Sum256(toSign)
-		sig, err := ecdsa.SignASN1(rand.Reader, s.private(elliptic.P256()), sum[:])
+		key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), s.private(elliptic.P256().Params().N))
+		if err != nil {
+			panic(err)
+		}
+		sig, err := ecdsa.SignASN1(rand.Reader, key, sum[:])
 		if err != nil {
 			panic(err)
 		}
 		return sig
-	case s.algorithm == "SDK-SM2-SM3":
-		key, err := sm2.NewPrivateKeyFromInt(s.private(sm2.P256()).D)
+	case "SDK-SM2-SM3":
+		key, err := sm2.ParseRawPrivateKey(s.private(sm2.P256().Params().N))
 		if err != nil {
 			panic(err)
 		}
@@ -220,20 +224,18 @@ func (s signer) signature(toSign []byte) []byte {
 	return s.mac(key, toSign)
 }
 
-func (s signer) private(curve elliptic.Curve) *ecdsa.PrivateKey {
+// private returns the private scalar of the key pair that belongs to the access
+// key, on a curve of order n.
+func (s signer) private(n *big.Int) []byte {
 	for c := 0; ; c++ {
 		var b bytes.Buffer
 		b.Write([]byte{0, 0, 0, 1})
 		b.WriteString(s.algorithm + "\x00" + testAK)
 		b.Write([]byte{byte(c), 0, 0, 1, 0})
 		d := new(big.Int).SetBytes(s.mac([]byte(testSK), b.Bytes()))
-		if d.Cmp(new(big.Int).Sub(curve.Params().N, big.NewInt(2))) > 0 {
-			continue
+		if d.Cmp(new(big.Int).Sub(n, big.NewInt(2))) <= 0 {
+			return d.Add(d, big.NewInt(1)).FillBytes(make([]byte, 32))
 		}
-		key := &ecdsa.PrivateKey{D: d.Add(d, big.NewInt(1))}
-		key.Curve = curve
-		key.X, key.Y = curve.ScalarBaseMult(key.D.Bytes())
-		return key
 	}
 }
 
@@ -377,7 +379,7 @@ func FuzzAuthorization(f *testing.F) {
 				t.Errorf("read %q from %q", again, text)
 			}
 		}
-		r := httptest.NewRequest("GET", "/", http.NoBody)
+		r := httptest.NewRequest(http.MethodGet, "/", http.NoBody)
 		r.Header.Set("X-Sdk-Date", testDate)
 		r.Header.Set("Authorization", text)
 		if _, err := check(verifier, r); !errors.Is(err, ErrDenied) {
@@ -393,7 +395,7 @@ func BenchmarkVerify(b *testing.B) {
 	verifier := verifierFor(b, testAK, testSK, testTime, VerifierOptions{ClockWindow: time.Minute})
 	for _, form := range forms {
 		b.Run(strings.Trim(form.algorithm+" "+form.scope, " "), func(b *testing.B) {
-			r := httptest.NewRequest("POST", "/v2/p/records", http.NoBody)
+			r := httptest.NewRequest(http.MethodPost, "/v2/p/records", http.NoBody)
 			r.Header.Set("Content-Type", "application/json")
 			form.sign(r, body, "host", "content-type")
 			b.SetBytes(int64(len(body)))

@@ -208,15 +208,15 @@ func (d *Directory) ReadToken(text string) (Token, error) {
 		return t, nil
 	}
 	if err != nil {
-		return Token{}, &Refusal{Reason: "token: " + err.Error()}
+		return Token{}, &DeniedError{Reason: "token: " + err.Error()}
 	}
 	u := d.state.Load().users[t.User.ID]
 	if u == nil || !u.programmatic {
-		return Token{}, &Refusal{Reason: "token: its user is gone"}
+		return Token{}, &DeniedError{Reason: "token: its user is gone"}
 	}
 	t.User = u.User
 	if t.Project != nil && !d.Owns(u.Domain, t.Project.ID) {
-		return Token{}, &Refusal{Reason: "token: its project is gone"}
+		return Token{}, &DeniedError{Reason: "token: its project is gone"}
 	}
 	return t, nil
 }
@@ -310,19 +310,19 @@ func (d *Directory) secret(ak, securityToken string) (string, User, error) {
 	if k := s.keys[ak]; k != nil {
 		u := s.users[k.User.ID]
 		if !k.Active || !u.programmatic {
-			return "", User{}, &Refusal{Reason: "access key is inactive", AccessKey: ak}
+			return "", User{}, &DeniedError{Reason: "access key is inactive", AccessKey: ak}
 		}
 		return k.secret, u.User, nil
 	}
 	if securityToken == "" {
-		return "", User{}, &Refusal{Reason: "unknown access key", AccessKey: ak}
+		return "", User{}, &DeniedError{Reason: "unknown access key", AccessKey: ak}
 	}
 	return d.temporarySecret(s, ak, securityToken)
 }
 
 func (d *Directory) temporarySecret(s *state, ak, securityToken string) (string, User, error) {
 	refuse := func(reason string) (string, User, error) {
-		return "", User{}, &Refusal{Reason: "security token: " + reason, AccessKey: ak}
+		return "", User{}, &DeniedError{Reason: "security token: " + reason, AccessKey: ak}
 	}
 	doc, err := d.opts.Keyring.openText(forSecurityTokens, securityToken)
 	if err != nil {

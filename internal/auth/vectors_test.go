@@ -233,7 +233,7 @@ func TestExplanation(t *testing.T) {
 		t.Run(v.name, func(t *testing.T) {
 			verifier := verifierFor(t, v.ak, "another secret", v.date, VerifierOptions{Explain: true})
 			_, err := check(verifier, parse(t, v.raw()))
-			var why *Refusal
+			var why *DeniedError
 			if !errors.As(err, &why) {
 				t.Fatalf("got %v", err)
 			}

@@ -71,7 +71,7 @@ type Check struct {
 	refused error // what ModeRequired would have answered
 }
 
-// Begin looks at the headers of a request. ErrDenied, as a Refusal; ErrTooLarge
+// Begin looks at the headers of a request. ErrDenied, as a DeniedError; ErrTooLarge
 // for a signed body that says so in its length; ErrBlacklisted.
 func (v *Verifier) Begin(r *http.Request) (*Check, error) {
 	if v.dir.opts.Mode == ModeOpen {
@@ -118,14 +118,14 @@ func (v *Verifier) begin(r *http.Request) (*Check, error) {
 func (v *Verifier) readSignature(r *http.Request) (*signature, error) {
 	text := r.Header.Get("Authorization")
 	if text == "" {
-		return nil, &Refusal{Reason: "no credentials"}
+		return nil, &DeniedError{Reason: "no credentials"}
 	}
 	sig, err := parseSignature(text)
 	if err != nil {
-		return nil, &Refusal{Reason: err.Error(), AccessKey: accessKey(text)}
+		return nil, &DeniedError{Reason: err.Error(), AccessKey: accessKey(text)}
 	}
 	if reason := v.badDate(r.Header["X-Sdk-Date"], sig); reason != "" {
-		return nil, &Refusal{Reason: reason, AccessKey: sig.ak}
+		return nil, &DeniedError{Reason: reason, AccessKey: sig.ak}
 	}
 	return sig, nil
 }
@@ -189,7 +189,7 @@ func (c *Check) Write(p []byte) (int, error) {
 	return c.body.Write(p)
 }
 
-// Verify returns who sent the request. ErrDenied, as a Refusal. What was signed is
+// Verify returns who sent the request. ErrDenied, as a DeniedError. What was signed is
 // what counts: a query that was signed in another spelling than it was received
 // in (S-9) is replaced in the request.
 func (c *Check) Verify() (Principal, error) {
@@ -250,7 +250,7 @@ func (c *Check) keepSigned(text *canonical, v variant) {
 }
 
 func (c *Check) mismatch(text *canonical, payload string) error {
-	r := &Refusal{Reason: "signature mismatch", AccessKey: c.sig.ak}
+	r := &DeniedError{Reason: "signature mismatch", AccessKey: c.sig.ak}
 	if c.v.opts.Explain {
 		whole := append(text.append(nil, 0), payload...)
 		h := c.sig.newHash()
@@ -275,9 +275,9 @@ func (c *canonical) hidden() *canonical {
 	return &shown
 }
 
-// A Refusal says why a request was not let in. It is for the operator: a client
+// A DeniedError says why a request was not let in. It is for the operator: a client
 // learns no more than ErrDenied (C-25). It never holds a secret.
-type Refusal struct {
+type DeniedError struct {
 	Reason    string
 	AccessKey string // "" when there was none
 
@@ -286,13 +286,13 @@ type Refusal struct {
 	StringToSign     string
 }
 
-func (r *Refusal) Error() string { return ErrDenied.Error() + ": " + r.Reason }
+func (r *DeniedError) Error() string { return ErrDenied.Error() + ": " + r.Reason }
 
 // Unwrap returns ErrDenied.
-func (r *Refusal) Unwrap() error { return ErrDenied }
+func (r *DeniedError) Unwrap() error { return ErrDenied }
 
 // LogValue shows everything.
-func (r *Refusal) LogValue() slog.Value {
+func (r *DeniedError) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("reason", r.Reason), slog.String("access_key", r.AccessKey),
 		slog.String("canonical_request", r.CanonicalRequest), slog.String("string_to_sign", r.StringToSign),
