@@ -5,9 +5,11 @@ package api
 
 import (
 	"encoding/hex"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -162,7 +164,7 @@ func (s *Server) serve(op operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		start := s.opts.Now()
 		c := call{Request: r, id: newRequestID(), query: parseQuery(r.URL.RawQuery)}
-		rep, err := s.run(op, &c)
+		rep, err := s.guarded(op, &c)
 		code := "ok"
 		if err != nil {
 			rep, code = failure(err, c.id)
@@ -171,6 +173,17 @@ func (s *Server) serve(op operation) http.HandlerFunc {
 		s.write(w, c.id, rep)
 		observe(code, s.opts.Now().Sub(start), len(c.body), len(rep.body))
 	}
+}
+
+// guarded runs an endpoint and makes a panic in it an error: one request must not
+// take others down, or leave its client without an answer.
+func (s *Server) guarded(op operation, c *call) (rep reply, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return s.run(op, c)
 }
 
 // run does what comes before an endpoint, in the order of C-35.
