@@ -44,6 +44,12 @@ var clients = []client{
 		notes:   "The host in the endpoint needs a dot: `127.0.0.1`, not `localhost`.",
 		snippet: "Main.java",
 	},
+	{
+		dir: "python-v3", name: "Python SDK, v3", version: "huaweicloudsdkdis 3.1.219",
+		runtime: "Python", needs: []string{"python3"},
+		ran:     "all 33 operations",
+		snippet: "main.py",
+	},
 }
 
 // A result is what one run of a client showed.
