@@ -283,6 +283,7 @@ func TestClockWindow(t *testing.T) {
 // verifier's: what has the same meaning may be spelled in several ways.
 func (v *vector) meaning(r *http.Request, body []byte) string {
 	var b strings.Builder
+	fmt.Fprintln(&b, r.Header["Authorization"]) // has one spelling only
 	fmt.Fprintln(&b, r.Method, strings.FieldsFunc(r.URL.Path, func(c rune) bool { return c == '/' }))
 	first := make(map[string]string)
 	for piece := range strings.SplitSeq(r.URL.RawQuery, "&") {
