@@ -154,6 +154,9 @@ type generation struct {
 	logs  []*log // those with batches in it
 	next  uint64 // number of the group after its last one
 	owed  int64  // bytes set aside on the disk for its flush
+	// pinned says that a flush left some logs out, which take no more appends
+	// until they can be written.
+	pinned bool
 }
 
 // commitLoop is the committer: it writes one group after the other, each with

@@ -386,6 +386,10 @@ const (
 	perFlush      = 1 << 20
 )
 
+// healthyRoom is the size of the append that Health asks for on a disk that
+// was full.
+const healthyRoom = 64 << 10
+
 // chargeLocked notes that the flush will need size more bytes for l.
 func (e *Engine) chargeLocked(l *log, size int64) {
 	if l.charged != e.era {
@@ -425,7 +429,7 @@ func (e *Engine) Health() error {
 		return err
 	}
 	if e.full != nil {
-		return e.fundLocked(1)
+		return e.fundLocked(healthyRoom)
 	}
 	return nil
 }

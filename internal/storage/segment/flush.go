@@ -19,8 +19,12 @@ const (
 )
 
 // maxSealed is how many generations may wait for the flusher beside the one
-// that takes appends.
-const maxSealed = 2
+// that takes appends, maxPinned how many more that could not be flushed in
+// whole.
+const (
+	maxSealed = 2
+	maxPinned = 8
+)
 
 // wave is how many logs are written before the first of them is synced: the
 // disk then has much to do at once, and not too many files are open.
@@ -154,7 +158,7 @@ func (e *Engine) settle(err error, committed bool) {
 func (e *Engine) provide() error {
 	e.mu.Lock()
 	want := e.want
-	if e.spare != nil || len(e.free) == 0 && len(e.sealed) >= maxSealed {
+	if e.spare != nil || len(e.free) == 0 && e.crowdedLocked() {
 		want = wantNone
 	}
 	e.mu.Unlock()
@@ -170,6 +174,18 @@ func (e *Engine) provide() error {
 	e.spare = c
 	e.cond.Broadcast()
 	return nil
+}
+
+// crowdedLocked reports whether so much waits to be flushed that appends must
+// wait as well.
+func (e *Engine) crowdedLocked() bool {
+	pinned := 0
+	for _, g := range e.sealed {
+		if g.pinned {
+			pinned++
+		}
+	}
+	return len(e.sealed)-pinned >= maxSealed || pinned >= maxPinned
 }
 
 // makeFile recycles a file, or makes one if there is none.
@@ -252,7 +268,7 @@ func unfinished(gens []*generation, jobs []*job) (rest []*generation) {
 	for _, g := range gens {
 		left := slices.DeleteFunc(slices.Clone(g.logs), func(l *log) bool { return !failed[l] })
 		if len(left) > 0 {
-			rest = append(rest, &generation{files: g.files, logs: left, next: g.next, owed: g.owed})
+			rest = append(rest, &generation{files: g.files, logs: left, next: g.next, owed: g.owed, pinned: true})
 		}
 	}
 	return rest

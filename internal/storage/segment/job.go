@@ -231,14 +231,19 @@ func (w *segmentWriter) add(b *batch) {
 	w.span.next, w.span.time = b.next, b.time
 }
 
-// flush hands everything to the system.
+// zeros is what the last block of a flush is filled up with.
+var zeros [block]byte
+
+// flush hands everything to the system. The rest of the last block becomes
+// padding, whatever an attempt that no manifest knows left there.
 func (w *segmentWriter) flush() error {
 	if len(w.bufs) == 0 {
 		return nil
 	}
-	err := w.file.Allocate(w.at, w.span.end-w.at)
+	end := alignUp(w.span.end, block)
+	err := w.file.Allocate(w.at, end-w.at)
 	if err == nil {
-		err = w.file.WriteAt(w.bufs, w.at)
+		err = w.file.WriteAt(append(w.bufs, zeros[:end-w.span.end]), w.at)
 	}
 	w.bufs = nil
 	return err

@@ -54,21 +54,20 @@ func segmentStart(dir, number uint64, id storage.LogID, base storage.Seq) []byte
 	return b
 }
 
-// checkSegmentStart returns why b is not the header that segmentStart made.
-func checkSegmentStart(b []byte, want []byte) error {
+// parseSegmentStart returns which log a segment file belongs to, and its first
+// record.
+func parseSegmentStart(b []byte) (number uint64, base storage.Seq, err error) {
 	switch {
 	case len(b) < segmentHeader:
-		return errShort
+		return 0, 0, errShort
 	case le.Uint32(b) != segmentMagic:
-		return errMagic
+		return 0, 0, errMagic
 	case checksum(b[:76]) != le.Uint32(b[76:]):
-		return errChecksum
+		return 0, 0, errChecksum
 	case le.Uint16(b[4:]) != segmentVersion:
-		return errVersion
-	case string(b[:segmentHeader]) != string(want):
-		return errFields
+		return 0, 0, errVersion
 	}
-	return nil
+	return le.Uint64(b[16:]), storage.Seq(le.Uint64(b[24:])), nil
 }
 
 // index is a sparse index of a segment as it is stored: marks in ascending
@@ -170,13 +169,34 @@ func (s *segment) corrupt(offset int64, reason error) error {
 }
 
 // open opens the file. A file that the manifest lists and that is not there is
-// damage.
+// damage, and so is another one in its place. A damaged header is not: batches
+// speak for themselves.
 func (s *segment) open(fs vfs.FS) (vfs.File, error) {
 	f, err := fs.OpenFile(s.name, vfs.Read)
 	if errors.Is(err, errNotExist) {
 		return nil, s.corrupt(0, errors.New("file is missing"))
 	}
-	return f, err
+	if err != nil {
+		return nil, err
+	}
+	switch err := s.checkStart(f); err {
+	case errVersion, errFields:
+		return nil, errors.Join(fmt.Errorf("segment header: %w", s.corrupt(0, err)), f.Close())
+	}
+	return f, nil
+}
+
+// checkStart returns what is wrong with the file's header.
+func (s *segment) checkStart(f vfs.File) error {
+	var b [segmentHeader]byte
+	if err := s.readAt(f, b[:], 0); err != nil {
+		return err
+	}
+	number, base, err := parseSegmentStart(b[:])
+	if err == nil && (uint32(number) != s.log || base != s.base) {
+		err = errFields
+	}
+	return err
 }
 
 // readAt fills b; a file that ends before is damage.

@@ -1,0 +1,375 @@
+package segment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"testing"
+
+	"disd/internal/storage"
+	"disd/internal/storage/storagetest"
+	"disd/internal/storage/vfs"
+	"disd/internal/storage/vfs/errfs"
+)
+
+// eventually appends until the engine has recovered.
+func (u *user) eventually(id storage.LogID) {
+	for {
+		recs := storagetest.Records(u.rng, 1, 1500)
+		b := &storage.Batch{Log: u.open(id), Records: recs}
+		u.set(id, func(p *promise) { p.maybe = recs })
+		u.e.Append(ctx, []*storage.Batch{b})
+		u.set(id, func(p *promise) { u.outcome(p, b) })
+		if b.Err == nil {
+			return
+		}
+		if !errors.Is(b.Err, storage.ErrUnavailable) {
+			u.t.Fatal(b.Err)
+		}
+		signal(u.e.kick) // instead of the pause between attempts
+		runtime.Gosched()
+	}
+}
+
+// TestDeadDisk lets every call fail from some moment on: what was acknowledged
+// can still be read, appends are refused, Health says so. When the disk is
+// back, so is the engine; when the power went instead, nothing is lost.
+func TestDeadDisk(t *testing.T) {
+	id := storagetest.ID(0)
+	for n := range 25 {
+		disk, fault := vfs.NewMem(), errfs.None()
+		u := &user{t: t, rng: rand.New(rand.NewPCG(6, uint64(n))), ledger: &ledger{logs: map[storage.LogID]promise{}}}
+		u.e = mustOpen(t, errfs.Wrap(disk, fault))
+		u.create(id)
+		for range 3 * n {
+			u.append(id)
+		}
+		fault.Break()
+		unknown := 0
+		for u.e.Health() == nil {
+			recs := storagetest.Records(u.rng, 1, 1500)
+			b := &storage.Batch{Log: u.open(id), Records: recs}
+			u.set(id, func(p *promise) { p.maybe = recs })
+			u.e.Append(ctx, []*storage.Batch{b})
+			if b.Err == nil {
+				t.Fatalf("an append succeeded on a dead disk")
+			}
+			if errors.Is(b.Err, storage.ErrUnknown) {
+				unknown++
+			}
+		}
+		if unknown > 1 {
+			t.Errorf("%d appends with an unknown outcome, the first should end it", unknown)
+		}
+		afterwards(t, fmt.Sprintf("dead after %d", n), n, disk, u.ledger, 2)
+		fault.Heal()
+		u.eventually(id)
+		if err := u.e.Health(); err != nil {
+			t.Errorf("health after recovery: %v", err)
+		}
+		if err := u.check(id); err != nil {
+			t.Fatal(err)
+		}
+		u.append(id)
+		if err := u.e.Close(); err != nil {
+			t.Fatal(err)
+		}
+		afterwards(t, fmt.Sprintf("healed after %d", n), n, disk, u.ledger, 2)
+	}
+}
+
+// TestOneBadDirectory lets the flush of one log fail on and on: its appends
+// are refused in the end, the other log does not notice, and once the trouble
+// is over nothing is missing.
+func TestOneBadDirectory(t *testing.T) {
+	bad, good := storagetest.ID(0), storagetest.ID(1)
+	disk := vfs.NewMem()
+	fs := &blockedFS{FS: disk, dir: "data/" + logDir(bad), blocked: true}
+	u := &user{t: t, rng: rand.New(rand.NewPCG(6, 6)), ledger: &ledger{logs: map[storage.LogID]promise{}}}
+	u.e = mustOpen(t, fs)
+	u.create(bad)
+	u.create(good)
+	var last *storage.Batch
+	for last == nil || last.Err == nil {
+		last = &storage.Batch{Log: u.open(bad), Records: storagetest.Records(u.rng, 2, 1500)}
+		u.e.Append(ctx, []*storage.Batch{last})
+		u.set(bad, func(p *promise) { u.outcome(p, last) })
+	}
+	if !errors.Is(last.Err, storage.ErrUnavailable) {
+		t.Fatal(last.Err)
+	}
+	for range 200 {
+		u.append(good)
+	}
+	for _, id := range []storage.LogID{bad, good} {
+		if err := u.copyFor(u).check(id); err != nil {
+			t.Error(err)
+		}
+	}
+	afterwards(t, "one log cannot be flushed", 1, disk, u.ledger, 2)
+	fs.unblock()
+	u.eventually(bad)
+	if err := u.e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	afterwards(t, "all is well again", 1, disk, u.ledger, 2)
+	if names, _ := disk.ReadDir("data"); len(names) > 6 {
+		t.Errorf("files are left behind: %v", names)
+	}
+}
+
+func (u *user) copyFor(of *user) *user {
+	return &user{t: of.t, e: of.e, rng: of.rng, ledger: of.ledger.copy()}
+}
+
+// blockedFS refuses to make one directory while it is blocked.
+type blockedFS struct {
+	vfs.FS
+	dir     string
+	mu      sync.Mutex
+	blocked bool
+}
+
+func (b *blockedFS) unblock() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.blocked = false
+}
+
+func (b *blockedFS) Mkdir(name string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.blocked && name == b.dir {
+		return errfs.ErrInjected
+	}
+	return b.FS.Mkdir(name)
+}
+
+// TestFullDisk fills a small disk: an append is refused before it is
+// acknowledged, not when it is to be flushed, and when there is room again
+// everything goes on.
+func TestFullDisk(t *testing.T) {
+	a, b := storagetest.ID(0), storagetest.ID(1)
+	disk := vfs.NewMem()
+	disk.SetCapacity(2 << 20)
+	u := &user{t: t, rng: rand.New(rand.NewPCG(6, 6)), ledger: &ledger{logs: map[storage.LogID]promise{}}}
+	u.e = mustOpen(t, disk)
+	u.create(a)
+	u.create(b)
+	refused := func() error {
+		for i := 0; ; i++ {
+			id := []storage.LogID{a, b}[i%2]
+			batch := &storage.Batch{Log: u.open(id), Records: storagetest.Records(u.rng, 3, 3000)}
+			u.e.Append(ctx, []*storage.Batch{batch})
+			u.set(id, func(p *promise) { u.outcome(p, batch) })
+			if batch.Err != nil {
+				return batch.Err
+			}
+		}
+	}
+	for round := range 3 {
+		if err := refused(); !errors.Is(err, storage.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		if err := u.e.Health(); !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("health of a full disk: %v", err)
+		}
+		for _, id := range []storage.LogID{a, b} {
+			if err := u.copyFor(u).check(id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// What was acknowledged does get to its segments.
+		if err := u.e.Close(); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		if n := u.e.Stats().FlushErrors; n > 0 {
+			t.Errorf("%d flushes failed", n)
+		}
+		disk.SetCapacity(int64(3+round) << 20)
+		u.e = mustOpen(t, disk)
+	}
+	for _, id := range []storage.LogID{a, b} {
+		if err := u.check(id); err != nil {
+			t.Fatal(err)
+		}
+		// Trimming makes room again.
+		p := u.logs[id]
+		u.trim(id, storage.Seq(len(p.recs)))
+	}
+	if err := u.e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	u.e = mustOpen(t, disk)
+	u.append(a, b)
+	if err := u.e.Health(); err != nil {
+		t.Error(err)
+	}
+	if err := u.e.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestCrashWithoutSync pulls the plug of engines that acknowledge before they
+// sync: what is found is the beginning of what was appended, without a hole,
+// and is not called damage.
+func TestCrashWithoutSync(t *testing.T) {
+	for _, mode := range []Sync{SyncInterval, SyncOff} {
+		for seed := range uint64(60) {
+			crashWithoutSync(t, mode, seed)
+		}
+	}
+}
+
+func crashWithoutSync(t *testing.T, mode Sync, seed uint64) {
+	a, b := storagetest.ID(0), storagetest.ID(1)
+	o := tiny(nil)
+	o.Sync = mode
+	disk, _, notes := still(t, o, func(u *user) {
+		u.create(a)
+		u.create(b)
+		for range 5 + seed {
+			u.append(a)
+			u.append(b, a)
+		}
+	})
+	coin := rand.New(rand.NewPCG(1, seed))
+	after := disk.Crash(func() bool { return coin.IntN(5) > 0 })
+	for range 2 {
+		e := mustOpen(t, after)
+		for _, id := range []storage.LogID{a, b} {
+			checkPrefix(t, e, id, notes.logs[id].recs)
+		}
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func checkPrefix(t *testing.T, e *Engine, id storage.LogID, want []storage.Record) {
+	t.Helper()
+	l, err := e.Open(ctx, id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := storagetest.All(l)
+	if err != nil || len(got) > len(want)+1 {
+		t.Fatalf("%d records, want at most %d: %v", len(got), len(want), err)
+	}
+	for i := range min(len(got), len(want)) {
+		if !storagetest.Equal(&got[i], &want[i]) {
+			t.Fatalf("record %d is not what was appended", i)
+		}
+	}
+	last := []*storage.Batch{{Log: l, Records: want[len(got) : len(got)+1]}}
+	if len(got) < len(want) {
+		e.Append(ctx, last)
+		if last[0].Err != nil {
+			t.Fatal(last[0].Err)
+		}
+	}
+}
+
+func TestLock(t *testing.T) {
+	for _, fs := range []vfs.FS{vfs.OS, vfs.NewMem()} {
+		o := Options{FS: fs, Dir: "data", CommitLogSize: 1 << 20}
+		if fs == vfs.OS {
+			o.Dir = t.TempDir() + "/data"
+		}
+		e, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(o); !errors.Is(err, vfs.ErrLocked) {
+			t.Errorf("second engine: %v", err)
+		}
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if e, err = Open(o); err != nil {
+			t.Fatal(err)
+		}
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestBusy holds the disk still: appends queue up to a bound, then they are
+// refused, and one that waits for its turn can be cancelled.
+func TestBusy(t *testing.T) {
+	id := storagetest.ID(0)
+	hold, held := make(chan struct{}), make(chan struct{}, 1)
+	armed := false
+	hook := func(_ int, op, _ string) {
+		if armed && op == "write" {
+			select {
+			case held <- struct{}{}:
+			default:
+			}
+			<-hold
+		}
+	}
+	o := tiny(errfs.Wrap(vfs.NewMem(), errfs.None().OnCall(hook)))
+	o.MaxPending = 20 << 10
+	e, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Create(ctx, id); err != nil {
+		t.Fatal(err)
+	}
+	l, err := e.Open(ctx, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	armed = true
+	results := make(chan error, 100)
+	short, cancel := context.WithCancel(ctx)
+	one := func() {
+		b := &storage.Batch{Log: l, Records: []storage.Record{{Data: make([]byte, 5000)}}}
+		e.Append(short, []*storage.Batch{b})
+		results <- b.Err
+	}
+	go one()
+	<-held
+	// One is being written, three fill the next group, four wait, the rest
+	// is refused.
+	const n = 20
+	for range n {
+		go one()
+	}
+	busy := 0
+	for range n - 7 {
+		if err := <-results; errors.Is(err, storage.ErrBusy) {
+			busy++
+		}
+	}
+	if busy != n-7 {
+		t.Errorf("%d appends were refused, want %d", busy, n-7)
+	}
+	cancel()
+	for range 4 {
+		if err := <-results; !errors.Is(err, context.Canceled) {
+			t.Errorf("waiting and cancelled: %v", err)
+		}
+	}
+	close(hold)
+	for range 4 {
+		if err := <-results; err != nil {
+			t.Errorf("admitted: %v", err)
+		}
+	}
+	if _, next := l.Bounds(); next != 4 {
+		t.Errorf("%d records, want 4", next)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
