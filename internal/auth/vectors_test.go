@@ -322,13 +322,16 @@ func (v *vector) meaning(r *http.Request, body []byte) string {
 }
 
 // mutations calls fn with every change of one character of s: another one in its
-// place in two ways, none, and the same twice.
+// place in two ways, and none or the same twice in turns.
 func mutations(s string, fn func(string)) {
 	for i := range len(s) {
 		fn(s[:i] + string(s[i]^1) + s[i+1:])
 		fn(s[:i] + string(s[i]^0x20) + s[i+1:])
-		fn(s[:i] + s[i+1:])
-		fn(s[:i] + string(s[i]) + s[i:])
+		if i%2 == 0 {
+			fn(s[:i] + s[i+1:])
+		} else {
+			fn(s[:i] + string(s[i]) + s[i:])
+		}
 	}
 }
 
