@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/net/netutil"
+	"golang.org/x/sync/errgroup"
 
 	"disd/internal/api"
 	"disd/internal/cursor"
@@ -83,16 +84,17 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 		Health: []func() error{db.Health},
 		Logger: logger, Registry: registry,
 		Profiling: c.Profiling,
-		MaxBody: c.Limits.Body, MaxBodies: c.Limits.Bodies,
+		MaxBody:   c.Limits.Body, MaxBodies: c.Limits.Bodies,
 		EmptyWait: c.EmptyWait, NoEmptyWait: c.EmptyWait == 0,
 	})
 
-	background, stop := context.WithCancel(context.Background())
-	swept := make(chan error, 1)
-	go func() { swept <- streams.Run(background) }()
+	var background errgroup.Group
+	running, stop := context.WithCancel(context.Background())
+	background.Go(func() error { return streams.Run(running) })
+	background.Go(func() error { return server.Run(running) })
 	err = serveHTTP(ctx, c, logger, listener, server)
 	stop()
-	return errors.Join(err, <-swept)
+	return errors.Join(err, background.Wait())
 }
 
 // maxApps is Q-5.

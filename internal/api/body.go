@@ -23,15 +23,54 @@ const (
 	largest  = 24
 )
 
+// A stock keeps things for the next user. It is no sync.Pool because that is
+// emptied by every collection, and with a small heap the large buffers alone
+// would bring on the next one.
+type stock[T any] struct {
+	mu    sync.Mutex
+	free  []T
+	least int // how many were free at least since the last trim
+}
+
+// get returns something from the stock, or false when there is nothing.
+func (s *stock[T]) get() (v T, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.free)
+	if n == 0 {
+		return v, false
+	}
+	v = s.free[n-1]
+	s.free = s.free[:n-1]
+	s.least = min(s.least, n-1)
+	return v, true
+}
+
+func (s *stock[T]) put(v T) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.free = append(s.free, v)
+}
+
+// trim gives up what nobody needed since the last trim.
+func (s *stock[T]) trim() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.free) - s.least
+	clear(s.free[n:])
+	s.free = s.free[:n]
+	s.least = n
+}
+
 // pools holds free buffers by size. A buffer of class k has room for 1<<k bytes.
-type pools [largest + 1]sync.Pool
+type pools [largest + 1]stock[*buffer]
 
 func (p *pools) get(n int) *buffer {
 	class := max(bits.Len(uint(max(n, 1)-1)), smallest)
 	if class > largest {
 		return &buffer{make([]byte, 0, n)}
 	}
-	if b, ok := p[class].Get().(*buffer); ok {
+	if b, ok := p[class].get(); ok {
 		return b
 	}
 	return &buffer{make([]byte, 0, 1<<class)}
@@ -43,7 +82,13 @@ func (p *pools) put(b *buffer) {
 		return
 	}
 	b.b = b.b[:0]
-	p[class].Put(b)
+	p[class].put(b)
+}
+
+func (p *pools) trim() {
+	for class := range p {
+		p[class].trim()
+	}
 }
 
 // bodies reads request bodies into memory that is bounded over all requests:

@@ -132,8 +132,6 @@ func sized[T any](s []T, n int) []T {
 	return s[:n]
 }
 
-var chunks = sync.Pool{New: func() any { return new(storage.Chunk) }}
-
 // getRecords answers E20.
 func (s *Server) getRecords(c *call) (reply, error) {
 	at, err := s.cursors.Open(c.query.get("partition-cursor"), s.opts.Now())
@@ -156,10 +154,13 @@ func (s *Server) getRecords(c *call) (reply, error) {
 	if err != nil {
 		return reply{}, partitionError(c, info, id, err)
 	}
-	chunk := chunks.Get().(*storage.Chunk)
+	chunk, ok := s.chunks.get()
+	if !ok {
+		chunk = new(storage.Chunk)
+	}
 	defer func() {
-		clear(chunk.Records)
-		chunks.Put(chunk)
+		clear(chunk.Records) // which may lie in memory that is not the chunk's
+		s.chunks.put(chunk)
 	}()
 	if err := s.download(c.Context(), st, log, at.Seq, lim, chunk); err != nil {
 		return reply{}, err

@@ -4,6 +4,7 @@
 package api
 
 import (
+	"context"
 	"encoding/hex"
 	"fmt"
 	"log/slog"
@@ -92,6 +93,7 @@ type Server struct {
 	log      *slog.Logger
 	router   *chi.Mux
 	pools    pools
+	chunks   stock[*storage.Chunk]
 	bodies   bodies
 	metrics  *metrics
 	draining atomic.Bool
@@ -107,6 +109,21 @@ func New(opts Options) *Server {
 	s.bodies = bodies{opts.MaxBody, semaphore.NewWeighted(opts.MaxBodies), &s.pools}
 	s.mount()
 	return s
+}
+
+// Run gives back memory that is no longer used, until ctx ends.
+func (s *Server) Run(ctx context.Context) error {
+	tick := time.NewTicker(10 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			s.pools.trim()
+			s.chunks.trim()
+		}
+	}
 }
 
 // Drain makes the server report that it is not ready, before it is stopped.

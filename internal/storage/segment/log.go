@@ -276,7 +276,9 @@ func (f *filler) load(s *segment, file vfs.File, pos int64, n int) ([]byte, erro
 	n = int(min(int64(n), s.end-pos))
 	b := f.c.Buf
 	if cap(b)-len(b) < n {
-		b = make([]byte, 0, n)
+		// With room for a second load: the last batch is often cut by the
+		// first, and the chunk should keep the larger memory.
+		b = make([]byte, 0, n+2*maxPayload)
 	}
 	f.c.Buf = b[:len(b)+n]
 	buf := f.c.Buf[len(b):]
