@@ -1,16 +1,20 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"reflect"
 	"strings"
 	"time"
 
+	"github.com/go-viper/mapstructure/v2"
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
 
+	"disd/internal/auth"
 	"disd/internal/partition"
 )
 
@@ -25,8 +29,25 @@ type Config struct {
 	EmptyWait    time.Duration `mapstructure:"empty_wait"`
 
 	Auth struct {
-		Mode string `mapstructure:"mode"`
+		Mode        auth.Mode           `mapstructure:"mode"`
+		Domains     []auth.DomainConfig `mapstructure:"domains"`
+		KeyFile     string              `mapstructure:"key_file"`
+		ClockWindow time.Duration       `mapstructure:"clock_window"`
+		PathPrefix  string              `mapstructure:"path_prefix"`
+		MaxFailures int                 `mapstructure:"max_failures"`
+		Explain     bool                `mapstructure:"explain"`
 	} `mapstructure:"auth"`
+	TLS struct {
+		Mode     string   `mapstructure:"mode"`
+		CertFile string   `mapstructure:"cert_file"`
+		KeyFile  string   `mapstructure:"key_file"`
+		Hosts    []string `mapstructure:"hosts"`
+	} `mapstructure:"tls"`
+	Audit struct {
+		File string `mapstructure:"file"`
+		Size int64  `mapstructure:"size"`
+		Keep int    `mapstructure:"keep"`
+	} `mapstructure:"audit"`
 	Quota struct {
 		Mode string `mapstructure:"mode"`
 	} `mapstructure:"quota"`
@@ -65,7 +86,20 @@ var options = []option{
 	{"sync", "always", "what an acknowledgement waits for: always (stable storage), interval or off"},
 	{"sync_interval", 100 * time.Millisecond, "with sync=interval, the longest time without a sync"},
 	{"empty_wait", 200 * time.Millisecond, "how long a download without records is held back, 0s to 5s"},
-	{"auth.mode", "open", "open accepts any credentials"},
+	{"auth.mode", "open", "open accepts any credentials, required only valid ones"},
+	{"auth.domains", "", "accounts with their projects, users and access keys; as a flag or in the environment a JSON array"},
+	{"auth.key_file", "", "file with the key that encrypts secrets and tokens (default identity.key in data_dir)"},
+	{"auth.clock_window", 15 * time.Minute, "how far the date of a signature may be from now; 0s for any"},
+	{"auth.path_prefix", "", "path under which a proxy serves disd, which some clients do not sign"},
+	{"auth.max_failures", 0, "failed authentications of one address in 5 minutes, after which it is refused for as long; 0 for any number"},
+	{"auth.explain", false, "log what was computed for a signature that is refused"},
+	{"tls.mode", "off", "off, auto (an own certificate authority in data_dir) or files"},
+	{"tls.cert_file", "", "with tls.mode=files, the certificate chain (PEM)"},
+	{"tls.key_file", "", "with tls.mode=files, its key (PEM)"},
+	{"tls.hosts", []string{"localhost", "127.0.0.1", "::1"}, "with tls.mode=auto, names and addresses of this server"},
+	{"audit.file", "", "file for who changed what, as JSON lines; empty for none"},
+	{"audit.size", int64(64 << 20), "bytes at which the audit log is begun anew"},
+	{"audit.keep", 10, "older audit logs kept"},
 	{"quota.mode", "off", "quotas of the cloud: off, warn (count only) or enforce"},
 	{"limits.body", int64(64 << 20), "largest request body in bytes"},
 	{"limits.bodies", int64(256 << 20), "bytes of all request bodies in memory at one time"},
@@ -92,6 +126,8 @@ func addFlags(flags *pflag.FlagSet) {
 			flags.Int(name, def, o.usage)
 		case int64:
 			flags.Int64(name, def, o.usage)
+		case []string:
+			flags.StringSlice(name, def, o.usage)
 		case time.Duration:
 			flags.Duration(name, def, o.usage)
 		}
@@ -127,11 +163,29 @@ func loadConfig(args []string, stderr io.Writer) (*Config, error) {
 		}
 	}
 	var c Config
-	if err := v.UnmarshalExact(&c); err != nil {
+	hook := mapstructure.ComposeDecodeHookFunc(
+		mapstructure.StringToTimeDurationHookFunc(), domainsFromText, mapstructure.StringToSliceHookFunc(","))
+	if err := v.UnmarshalExact(&c, viper.DecodeHook(hook)); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	c.authExplicit = isExplicit(v, flags, "auth.mode", "auth-mode")
 	return &c, c.check()
+}
+
+// domainsFromText reads the accounts that a flag or the environment gives as JSON.
+func domainsFromText(_, to reflect.Type, data any) (any, error) {
+	text, ok := data.(string)
+	if !ok || to != reflect.TypeFor[[]auth.DomainConfig]() {
+		return data, nil
+	}
+	if text == "" {
+		return []any{}, nil
+	}
+	var list []any
+	if err := json.Unmarshal([]byte(text), &list); err != nil {
+		return nil, fmt.Errorf("auth.domains: %w", err)
+	}
+	return list, nil
 }
 
 // isExplicit reports whether a key has a value other than by default.
@@ -146,7 +200,13 @@ func (c *Config) check() error {
 	return errors.Join(
 		among("engine", c.Engine, "local", "memory"),
 		among("sync", c.Sync, "always", "interval", "off"),
-		among("auth.mode", c.Auth.Mode, "open"),
+		among("auth.mode", string(c.Auth.Mode), string(auth.ModeOpen), string(auth.ModeRequired)),
+		inRange("auth.clock_window", c.Auth.ClockWindow, 0, 24*time.Hour),
+		inRange("auth.max_failures", c.Auth.MaxFailures, 0, 1<<30),
+		among("tls.mode", c.TLS.Mode, "off", "auto", "files"),
+		c.checkTLS(),
+		inRange("audit.size", c.Audit.Size, 1<<20, 1<<40),
+		inRange("audit.keep", c.Audit.Keep, 1, 1000),
 		among("quota.mode", c.Quota.Mode, string(partition.Off), string(partition.Warn), string(partition.Enforce)),
 		among("log.level", c.Log.Level, "debug", "info", "warn", "error"),
 		among("log.format", c.Log.Format, "text", "json"),
@@ -160,6 +220,16 @@ func (c *Config) check() error {
 		inRange("storage.segment", c.Storage.Segment, 1<<20, 1<<32),
 		c.checkExposure(),
 	)
+}
+
+func (c *Config) checkTLS() error {
+	if c.TLS.Mode == "files" && (c.TLS.CertFile == "" || c.TLS.KeyFile == "") {
+		return errors.New("tls.mode files needs tls.cert_file and tls.key_file")
+	}
+	if c.TLS.Mode == "auto" && c.Engine == "memory" {
+		return errors.New("tls.mode auto keeps its certificates in data_dir, which engine memory has none of: use tls.mode files")
+	}
+	return nil
 }
 
 func among(key, value string, allowed ...string) error {
@@ -184,7 +254,7 @@ func (c *Config) checkExposure() error {
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	if c.Auth.Mode != "open" || c.authExplicit || isLoopback(host) {
+	if c.Auth.Mode != auth.ModeOpen || c.authExplicit || isLoopback(host) {
 		return nil
 	}
 	return fmt.Errorf("listen is %s, beyond this machine, where auth.mode open lets anybody read and write: set auth.mode explicitly if that is what you want", c.Listen)

@@ -19,6 +19,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"disd/internal/api"
+	"disd/internal/auth"
+	"disd/internal/auth/policy"
 	"disd/internal/cursor"
 	"disd/internal/partition"
 	"disd/internal/storage"
@@ -65,11 +67,20 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 	}, []string{"quota"})
 	registry.MustRegister(exceeded)
 
+	ids, err := openIdentities(c, db)
+	if err != nil {
+		return err
+	}
+	trail, closeTrail, err := openAudit(c, logger)
+	if err != nil {
+		return err
+	}
+	defer closeTrail()
 	streams, err := partition.Open(ctx, engine, db, partition.Options{
 		Logger:   logger,
 		Quotas:   partition.Quotas{Mode: partition.Mode(c.Quota.Mode)},
 		Exceeded: func(quota string) { exceeded.WithLabelValues(quota).Inc() },
-		OnDelete: []func(*catalog.Tx, string) error{cursor.ForgetStream},
+		OnDelete: []func(*catalog.Tx, string) error{cursor.ForgetStream, policy.Forget},
 	})
 	if err != nil {
 		return err
@@ -82,6 +93,14 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 		Engine: engine, Streams: streams, Cursors: sealer,
 		Apps:   cursor.OpenApps(db, cursor.Options{Logger: logger, MaxApps: maxApps(c)}),
 		Health: []func() error{db.Health},
+
+		Identities: ids,
+		Verifier: auth.NewVerifier(ids, auth.VerifierOptions{
+			ClockWindow: c.Auth.ClockWindow, Prefix: c.Auth.PathPrefix, Explain: c.Auth.Explain, MaxFailures: c.Auth.MaxFailures,
+		}),
+		Policies: policy.Open(db, ids),
+		Audit:    trail,
+
 		Logger: logger, Registry: registry,
 		Profiling: c.Profiling,
 		MaxBody:   c.Limits.Body, MaxBodies: c.Limits.Bodies,
@@ -143,8 +162,13 @@ func catalogFile(dataDir string) string { return filepath.Join(dataDir, "catalog
 
 // serveHTTP serves until ctx ends, and then lets accepted requests finish.
 func serveHTTP(ctx context.Context, c *Config, logger *slog.Logger, listener net.Listener, server *api.Server) error {
+	secure, err := tlsConfig(c, logger)
+	if err != nil {
+		return err
+	}
 	srv := &http.Server{
 		Handler:           server,
+		TLSConfig:         secure,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       90 * time.Second,
 		WriteTimeout:      120 * time.Second,
@@ -162,8 +186,13 @@ func serveHTTP(ctx context.Context, c *Config, logger *slog.Logger, listener net
 		stopped <- srv.Shutdown(grace)
 	}()
 	logger.Info("serving", "address", listener.Addr().String(), "version", version,
-		"engine", c.Engine, "sync", c.Sync, "auth", c.Auth.Mode)
-	err := srv.Serve(netutil.LimitListener(listener, c.Limits.Connections))
+		"engine", c.Engine, "sync", c.Sync, "auth", string(c.Auth.Mode), "tls", c.TLS.Mode)
+	limited := netutil.LimitListener(listener, c.Limits.Connections)
+	if secure == nil {
+		err = srv.Serve(limited)
+	} else {
+		err = srv.ServeTLS(limited, "", "")
+	}
 	if !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve: %w", err)
 	}

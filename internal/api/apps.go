@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"disd/internal/auth/policy"
 	"disd/internal/cursor"
 	"disd/internal/partition"
 )
@@ -69,7 +70,7 @@ func (s *Server) listApps(c *call) (reply, error) {
 	}
 	streamID := ""
 	if name := c.query.get("stream_name"); name != "" {
-		st, err := s.stream(c, name, "")
+		st, err := s.stream(c, "", name, "")
 		if err != nil {
 			return reply{}, err
 		}
@@ -154,7 +155,7 @@ func (s *Server) showConsumerState(c *call) (reply, error) {
 			break
 		}
 		mark, committed := marks[int32(id)]
-		state := stateReply{Partition: partitionID(int32(id)), Sequence: none, Type: lastRead, Status: info.Parts[id].State}
+		state := stateReply{Partition: partitionID(int32(id)), Sequence: noCheckpoint, Type: lastRead, Status: info.Parts[id].State}
 		if committed {
 			state.Sequence, state.Metadata = mark.Seq.String(), mark.Metadata
 		}
@@ -171,13 +172,8 @@ func (s *Server) statedStream(c *call) (*partition.Stream, *partition.Info, erro
 	if id == "" {
 		id = name
 	}
-	st, err := s.stream(c, name, id)
-	if err != nil {
-		return nil, nil, err
-	}
-	info, err := st.Info()
-	return st, info, notFound(c, name, err)
+	return s.namedStream(c, policy.GetRecords, name, id)
 }
 
-// none is the sequence number of a checkpoint that does not exist.
-const none = "-1"
+// noCheckpoint is the sequence number of a checkpoint that does not exist.
+const noCheckpoint = "-1"

@@ -3,6 +3,7 @@ package api
 import (
 	"unicode/utf8"
 
+	"disd/internal/auth/policy"
 	"disd/internal/cursor"
 	"disd/internal/partition"
 	"disd/internal/storage"
@@ -32,7 +33,7 @@ func (s *Server) commitCheckpoint(c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	st, info, err := s.namedStream(c, string(in.StreamName), string(in.StreamID))
+	st, info, err := s.namedStream(c, policy.GetRecords, string(in.StreamName), string(in.StreamID))
 	if err != nil {
 		return reply{}, err
 	}
@@ -83,8 +84,8 @@ func checkMetadata(m string) error {
 }
 
 // namedStream returns a stream named by name or id, with its description.
-func (s *Server) namedStream(c *call, name, id string) (*partition.Stream, *partition.Info, error) {
-	st, err := s.stream(c, name, id)
+func (s *Server) namedStream(c *call, action policy.Action, name, id string) (*partition.Stream, *partition.Info, error) {
+	st, err := s.stream(c, action, name, id)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -115,7 +116,7 @@ func (s *Server) showCheckpoint(c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	_, info, err := s.namedStream(c, name, streamID)
+	_, info, err := s.namedStream(c, policy.GetRecords, name, streamID)
 	if err != nil {
 		return reply{}, err
 	}
@@ -127,7 +128,7 @@ func (s *Server) showCheckpoint(c *call) (reply, error) {
 		return reply{}, err
 	}
 	if !found {
-		return ok(checkpointReply{none, ""})
+		return ok(checkpointReply{noCheckpoint, ""})
 	}
 	return ok(checkpointReply{point.Seq.String(), point.Metadata})
 }
@@ -144,7 +145,7 @@ func (s *Server) deleteCheckpoint(c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	_, info, err := s.namedStream(c, name, streamID)
+	_, info, err := s.namedStream(c, policy.GetRecords, name, streamID)
 	if err != nil {
 		return reply{}, err
 	}

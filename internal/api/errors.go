@@ -10,9 +10,11 @@ import (
 	"strings"
 
 	"disd/internal/api/codec"
+	"disd/internal/auth"
 	"disd/internal/cursor"
 	"disd/internal/partition"
 	"disd/internal/storage"
+	"disd/internal/transfer"
 )
 
 // Errors of the edge itself.
@@ -41,11 +43,18 @@ type fault struct {
 // faults is every error a client can be told about, most specific first (api.md
 // section 8). An error that matches none is the server's own, systemError.
 var faults = []fault{
+	{auth.ErrLogin, 401, "IAM.0401", "The login was refused"},
+	{auth.ErrDenied, 401, "APIGW.0301", "Incorrect IAM authentication information"},
+	{auth.ErrBlacklisted, 400, "DIS.4309", "Too many request failures. Please try again later."},
+	{auth.ErrForbidden, 403, "DIS.4116", "Invalid RBAC. %s"},
+	{auth.ErrProject, 400, "DIS.4117", "Invalid Project Id. %s"},
 	{errProject, 400, "DIS.4117", "Invalid Project Id. %s"},
 	{errPartitionID, 400, "DIS.4201", "Invalid partition_id. %s"},
 	{codec.ErrEmpty, 400, "DIS.4202", "Empty request."},
 	{codec.ErrSyntax, 400, "DIS.4300", "Request error."},
+	{transfer.ErrMalformed, 400, "DIS.4300", "Request error."},
 	{partition.ErrNotRunning, 400, "DIS.4205", "Stream is not running."},
+	{transfer.ErrMRSCluster, 400, "DIS.4208", "Mrs cluster is invalid. %s"},
 	{errRecordSize, 400, "DIS.4213", "The record is too large. %s"},
 	{cursor.ErrType, 400, "DIS.4215", "Invalid cursor type. %s"},
 	{cursor.ErrSequence, 400, "DIS.4216", "Invalid sequence_number. %s"},
@@ -57,13 +66,30 @@ var faults = []fault{
 	{partition.ErrThrottled, 400, "DIS.4303", "Exceeded traffic control limit."},
 	{storage.ErrBusy, 400, "DIS.4303", "Exceeded traffic control limit."},
 	{partition.ErrScalingRate, 400, "DIS.4305", "Too many stream requests."},
+	{transfer.ErrBucket, 400, "DIS.4306", "Bucket does not exist. %s"},
 	{partition.ErrStreamExists, 400, "DIS.4307", "The stream already exists."},
 	{partition.ErrQuota, 400, "DIS.4308", "Insufficient quota."},
+	{transfer.ErrBucketAccess, 400, "DIS.4310", "OBS access error."},
 	{partition.ErrPartitionExpired, 400, "DIS.4319", "Partition is expired. %s"},
 	{cursor.ErrAppQuota, 400, "DIS.4329", "app quota exceeded."},
 	{cursor.ErrAppExists, 400, "DIS.4330", "app already exist."},
 	{cursor.ErrAppInUse, 400, "DIS.4331", "app is using."},
 	{cursor.ErrAppNotFound, 400, "DIS.4332", "app not found."},
+	{transfer.ErrAgency, 400, "DIS.4335", "Invalid IAM agency."},
+	{transfer.ErrHDFSPath, 400, "DIS.4336", "Invalid HDFS path."},
+	{transfer.ErrDLIDatabase, 400, "DIS.4337", "The DLI database does not exist."},
+	{transfer.ErrDLITable, 400, "DIS.4338", "The DLI table does not exist."},
+	{transfer.ErrCloudTableCluster, 400, "DIS.4341", "The CloudTable cluster does not exist."},
+	{transfer.ErrCloudTableTable, 400, "DIS.4342", "The CloudTable table does not exist"},
+	{transfer.ErrColumnFamily, 400, "DIS.4343", "The CloudTable table family does not exist."},
+	{transfer.ErrCloudTableSchema, 400, "DIS.4345", "Invalid CloudTable schema."},
+	{transfer.ErrOpenTSDBSchema, 400, "DIS.4348", "Invalid CloudTable openTSDB schema."},
+	{transfer.ErrDWSCluster, 400, "DIS.4350", "Invalid DWS cluster."},
+	{transfer.ErrKMSKey, 400, "DIS.4351", "Invalid KMS userKey."},
+	{transfer.ErrTaskNotFound, 400, "DIS.4354", "The transfer task does not exist."},
+	{transfer.ErrTaskExists, 400, "DIS.4355", "The transfer task already exists."},
+	{transfer.ErrTaskQuota, 400, "DIS.4357", "Exceeded transfer task quota."},
+	{transfer.ErrSchema, 400, "DIS.4360", "Invalid data schema."},
 	{partition.ErrSchema, 400, "DIS.4360", "Invalid data schema."},
 	{cursor.ErrNoCheckpoint, 400, "DIS.4375", "The app does not commit checkpoint"},
 	{errTagQuota, 400, "DIS.4601", "The number of resource tags has reached the maximum."},
@@ -74,6 +100,8 @@ var faults = []fault{
 	{errNoAPI, 404, "APIGW.0101", noAPI},
 	{errNoMethod, 405, "APIGW.0101", noAPI},
 	{errTooLarge, 413, "APIGW.0201", "Request entity too large"},
+	{auth.ErrTooLarge, 413, "APIGW.0201", "Request entity too large"},
+	{auth.ErrNotFound, 404, "IAM.0404", "There is no such token or key"},
 	{errMediaType, 415, "APIGW.0201", "Unsupported media type"},
 	{errNotReady, 503, "DIS.5000", "System error."},
 	{storage.ErrUnavailable, 503, "DIS.5000", "System error."},
@@ -178,11 +206,33 @@ type envelope struct {
 	RequestID string `json:"request_id"`
 }
 
+// A keystone is what clients of the identity service know beside the envelope.
+type keystone struct {
+	envelope
+	Error struct {
+		Code    int    `json:"code"`
+		Message string `json:"message"`
+		Title   string `json:"title"`
+	} `json:"error"`
+}
+
+// malformed is what the identity service says of any body it cannot use.
+var malformed = fault{nil, http.StatusBadRequest, "IAM.0400", "The request is malformed. %s"}
+
 // failure turns an error into its answer and the code for metrics and logs.
-func failure(err error, requestID string) (reply, string) {
+func (o operation) failure(err error, requestID string) (reply, string) {
 	f := faultOf(err)
+	if o.iam && f.status == http.StatusBadRequest && strings.HasPrefix(f.code, "DIS.42") || o.iam && f.code == "DIS.4300" {
+		f = malformed
+	}
 	text := f.text(itemsOf(err))
-	body, _ := json.Marshal(envelope{f.code, text, f.code, text, requestID}) // strings cannot fail
+	var v any = envelope{f.code, text, f.code, text, requestID}
+	if o.iam && f.status != http.StatusNotFound || strings.HasPrefix(f.code, "IAM.") {
+		k := keystone{envelope: envelope{f.code, text, f.code, text, requestID}}
+		k.Error.Code, k.Error.Message, k.Error.Title = f.status, text, http.StatusText(f.status)
+		v = k
+	}
+	body, _ := json.Marshal(v) // strings and a number cannot fail
 	return reply{status: f.status, body: body}, f.code
 }
 

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"disd/internal/auth"
+	"disd/internal/auth/policy"
 	"disd/internal/cursor"
 	"disd/internal/partition"
 	"disd/internal/storage/catalog"
@@ -56,7 +58,7 @@ func newBench(t *testing.T, quotas partition.Quotas, edit ...func(*Options)) *be
 	engine := memory.Open(memory.Options{Now: c.now})
 	logger := slog.New(slog.DiscardHandler)
 	streams, err := partition.Open(t.Context(), engine, db, partition.Options{
-		Now: c.now, Logger: logger, Quotas: quotas, OnDelete: []func(*catalog.Tx, string) error{cursor.ForgetStream},
+		Now: c.now, Logger: logger, Quotas: quotas, OnDelete: []func(*catalog.Tx, string) error{cursor.ForgetStream, policy.Forget},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -65,8 +67,12 @@ func newBench(t *testing.T, quotas partition.Quotas, edit ...func(*Options)) *be
 	if err != nil {
 		t.Fatal(err)
 	}
+	ids, err := auth.OpenDirectory(auth.Options{Mode: auth.ModeOpen, Now: c.now})
+	if err != nil {
+		t.Fatal(err)
+	}
 	opts := Options{
-		Engine: engine, Streams: streams, Cursors: sealer,
+		Engine: engine, Streams: streams, Cursors: sealer, Identities: ids, Policies: policy.Open(db, ids),
 		Apps: cursor.OpenApps(db, cursor.Options{Now: c.now, Logger: logger}),
 		Now:  c.now, Logger: logger, NoEmptyWait: true,
 	}

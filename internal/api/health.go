@@ -17,7 +17,7 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	id := newRequestID()
 	if err := s.unready(); err != nil {
 		s.log.Warn("not ready", "request_id", id, "error", err)
-		rep, _ := failure(errNotReady, id)
+		rep, _ := none(nil).failure(errNotReady, id)
 		s.write(w, id, rep)
 		return
 	}

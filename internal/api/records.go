@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"disd/internal/api/codec"
+	"disd/internal/auth/policy"
 	"disd/internal/cursor"
 	"disd/internal/partition"
 	"disd/internal/storage"
@@ -47,7 +48,7 @@ func (s *Server) putRecords(c *call) (reply, error) {
 	if err := codec.ParsePutJSON(c.body, &u.request); err != nil {
 		return reply{}, putError(err)
 	}
-	st, info, err := s.namedStream(c, u.request.StreamName, u.request.StreamID)
+	st, info, err := s.namedStream(c, policy.PutRecords, u.request.StreamName, u.request.StreamID)
 	if err != nil {
 		return reply{}, err
 	}
@@ -139,7 +140,7 @@ func (s *Server) getRecords(c *call) (reply, error) {
 	if err := firstOf(err, limErr); err != nil {
 		return reply{}, err
 	}
-	st, info, err := s.namedStream(c, "", at.StreamID)
+	st, info, err := s.namedStream(c, policy.GetRecords, "", at.StreamID)
 	if err != nil {
 		return reply{}, err
 	}
@@ -261,7 +262,7 @@ func (s *Server) showCursor(c *call) (reply, error) {
 	if err := want.Check(); err != nil {
 		return reply{}, cursorError(want, err)
 	}
-	st, info, err := s.namedStream(c, name, streamID)
+	st, info, err := s.namedStream(c, policy.GetRecords, name, streamID)
 	if err != nil {
 		return reply{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/go-chi/chi/v5"
@@ -16,9 +17,16 @@ type operation struct {
 	path     string
 	name     string // in metrics and logs
 	endpoint func(*Server, *call) (reply, error)
+
+	iam    bool // of the identity service: no project in the path, other errors
+	public bool // needs no authentication (C-10)
+	body   bool // has a body though it is no POST or PUT (E50)
+	data   bool // one of a flow of many, not worth an entry in the audit log
 }
 
-func (o operation) hasBody() bool { return o.method == http.MethodPost || o.method == http.MethodPut }
+func (o operation) hasBody() bool {
+	return o.body || o.method == http.MethodPost || o.method == http.MethodPut
+}
 
 // accepts checks what a body is said to be (1.2).
 func (o operation) accepts(contentType, contentEncoding string) error {
@@ -31,43 +39,85 @@ func (o operation) accepts(contentType, contentEncoding string) error {
 // operations is every call of the API, in the order of api.md section 2. Fixed
 // segments win over parameters.
 var operations = []operation{
-	{"POST", "/v2/{project}/streams", "CreateStream", (*Server).createStream},
-	{"GET", "/v2/{project}/streams", "ListStreams", (*Server).listStreams},
-	{"DELETE", "/v2/{project}/streams/{stream}", "DeleteStream", (*Server).deleteStream},
-	{"GET", "/v2/{project}/streams/{stream}", "ShowStream", (*Server).showStream},
-	{"PUT", "/v2/{project}/streams/{stream}", "UpdatePartitionCount", (*Server).updatePartitionCount},
-	{"PUT", "/v3/{project}/streams/{stream}", "UpdateStream", (*Server).updateStream},
-	{"PUT", "/v2/{project}/streams/{stream}/update", "UpdateStreamOld", (*Server).updateStreamOld},
+	{method: "POST", path: "/v2/{project}/streams", name: "CreateStream", endpoint: (*Server).createStream},
+	{method: "GET", path: "/v2/{project}/streams", name: "ListStreams", endpoint: (*Server).listStreams},
+	{method: "DELETE", path: "/v2/{project}/streams/{stream}", name: "DeleteStream", endpoint: (*Server).deleteStream},
+	{method: "GET", path: "/v2/{project}/streams/{stream}", name: "ShowStream", endpoint: (*Server).showStream},
+	{method: "PUT", path: "/v2/{project}/streams/{stream}", name: "UpdatePartitionCount", endpoint: (*Server).updatePartitionCount},
+	{method: "PUT", path: "/v3/{project}/streams/{stream}", name: "UpdateStream", endpoint: (*Server).updateStream},
+	{method: "PUT", path: "/v2/{project}/streams/{stream}/update", name: "UpdateStreamOld", endpoint: (*Server).updateStreamOld},
 
-	{"POST", "/v2/{project}/apps", "CreateApp", (*Server).createApp},
-	{"GET", "/v2/{project}/apps", "ListApp", (*Server).listApps},
-	{"DELETE", "/v2/{project}/apps/{app}", "DeleteApp", (*Server).deleteApp},
-	{"GET", "/v2/{project}/apps/{app}", "ShowApp", (*Server).showApp},
-	{"GET", "/v2/{project}/apps/{app}/streams/{stream}", "ShowConsumerState", (*Server).showConsumerState},
+	{method: "POST", path: "/v2/{project}/streams/{stream}/policies", name: "CreatePolicies", endpoint: (*Server).createPolicies},
+	{method: "GET", path: "/v2/{project}/streams/{stream}/policies", name: "ListPolicies", endpoint: (*Server).listPolicies},
+	{method: "DELETE", path: "/v2/{project}/streams/{stream}/policies", name: "DeletePolicies", endpoint: (*Server).deletePolicies, body: true},
 
-	{"POST", "/v2/{project}/checkpoints", "CommitCheckpoint", (*Server).commitCheckpoint},
-	{"GET", "/v2/{project}/checkpoints", "ShowCheckpoint", (*Server).showCheckpoint},
-	{"DELETE", "/v2/{project}/checkpoints", "DeleteCheckpoint", (*Server).deleteCheckpoint},
+	{method: "POST", path: "/v2/{project}/apps", name: "CreateApp", endpoint: (*Server).createApp},
+	{method: "GET", path: "/v2/{project}/apps", name: "ListApp", endpoint: (*Server).listApps},
+	{method: "DELETE", path: "/v2/{project}/apps/{app}", name: "DeleteApp", endpoint: (*Server).deleteApp},
+	{method: "GET", path: "/v2/{project}/apps/{app}", name: "ShowApp", endpoint: (*Server).showApp},
+	{method: "GET", path: "/v2/{project}/apps/{app}/streams/{stream}", name: "ShowConsumerState", endpoint: (*Server).showConsumerState},
 
-	{"POST", "/v2/{project}/records", "SendRecords", (*Server).putRecords},
-	{"GET", "/v2/{project}/records", "ConsumeRecords", (*Server).getRecords},
-	{"GET", "/v2/{project}/cursors", "ShowCursor", (*Server).showCursor},
+	{method: "POST", path: "/v2/{project}/checkpoints", name: "CommitCheckpoint", endpoint: (*Server).commitCheckpoint, data: true},
+	{method: "GET", path: "/v2/{project}/checkpoints", name: "ShowCheckpoint", endpoint: (*Server).showCheckpoint},
+	{method: "DELETE", path: "/v2/{project}/checkpoints", name: "DeleteCheckpoint", endpoint: (*Server).deleteCheckpoint},
+
+	{method: "POST", path: "/v2/{project}/records", name: "SendRecords", endpoint: (*Server).putRecords, data: true},
+	{method: "GET", path: "/v2/{project}/records", name: "ConsumeRecords", endpoint: (*Server).getRecords},
+	{method: "GET", path: "/v2/{project}/cursors", name: "ShowCursor", endpoint: (*Server).showCursor},
+
+	{method: "POST", path: "/v2/{project}/streams/{stream}/transfer-tasks", name: "CreateTransferTask", endpoint: (*Server).createTask},
+	{method: "PUT", path: "/v2/{project}/streams/{stream}/transfer-tasks", name: "UpdateTransferTask", endpoint: (*Server).updateTask},
+	{method: "GET", path: "/v2/{project}/streams/{stream}/transfer-tasks", name: "ListTransferTasks", endpoint: (*Server).listTasks},
+	{method: "DELETE", path: "/v2/{project}/streams/{stream}/transfer-tasks/{task}", name: "DeleteTransferTask", endpoint: (*Server).deleteTask},
+	{method: "GET", path: "/v2/{project}/streams/{stream}/transfer-tasks/{task}", name: "ShowTransferTask", endpoint: (*Server).showTask},
+	{method: "POST", path: "/v2/{project}/streams/{stream}/transfer-tasks/action", name: "BatchTransferTask", endpoint: (*Server).actOnTasks},
+	{method: "POST", path: "/v2/{project}/stream/{stream}/transfer-tasks", name: "CreateTransferTask", endpoint: (*Server).createTask}, // E49
+	{method: "PUT", path: "/v2/{project}/stream/{stream}/transfer-tasks", name: "UpdateTransferTask", endpoint: (*Server).updateTask},
+	{method: "GET", path: "/v2/{project}/stream/{stream}/transfer-tasks", name: "ListTransferTasks", endpoint: (*Server).listTasks},
+	{method: "DELETE", path: "/v2/{project}/stream/{stream}/transfer-tasks/{task}", name: "DeleteTransferTask", endpoint: (*Server).deleteTask},
+	{method: "GET", path: "/v2/{project}/stream/{stream}/transfer-tasks/{task}", name: "ShowTransferTask", endpoint: (*Server).showTask},
+	{method: "POST", path: "/v2/{project}/stream/{stream}/transfer-tasks/action", name: "BatchTransferTask", endpoint: (*Server).actOnTasks},
+}
+
+// identityOperations are the calls of the identity service that clients log in
+// to: E1, E2, E51 to E59.
+var identityOperations = []operation{
+	{method: "GET", path: "/", name: "ListVersions", endpoint: (*Server).listVersions, iam: true, public: true},
+	{method: "GET", path: "/v3", name: "ShowVersion", endpoint: (*Server).showVersion, iam: true, public: true},
+	{method: "POST", path: "/v3/auth/tokens", name: "CreateToken", endpoint: (*Server).createToken, iam: true, public: true},
+	{method: "GET", path: "/v3/auth/tokens", name: "ShowToken", endpoint: (*Server).showToken, iam: true},
+	{method: "GET", path: "/v3/auth/catalog", name: "ShowCatalog", endpoint: (*Server).showCatalog, iam: true},
+	{method: "GET", path: "/v3/auth/domains", name: "ListDomains", endpoint: (*Server).listDomains, iam: true},
+	{method: "GET", path: "/v3/auth/projects", name: "ListProjects", endpoint: (*Server).listProjects, iam: true},
+	{method: "GET", path: "/v3/projects", name: "ListProjects", endpoint: (*Server).listProjects, iam: true},
+	{method: "GET", path: "/v3/users", name: "ListUsers", endpoint: (*Server).listUsers, iam: true},
+	{method: "POST", path: "/v3.0/OS-CREDENTIAL/securitytokens", name: "CreateTemporaryKey", endpoint: (*Server).createTemporaryKey, iam: true, public: true},
+	{method: "GET", path: "/v3.0/OS-CREDENTIAL/credentials/{key}", name: "ShowAccessKey", endpoint: (*Server).showAccessKey, iam: true},
+	{method: "POST", path: "/v3.0/OS-AUTH/id-token/tokens", name: "CreateTokenByIdentity", endpoint: (*Server).createTokenByIdentity, iam: true, public: true},
 }
 
 func (s *Server) mount() {
-	for _, op := range operations {
+	for _, op := range slices.Concat(operations, identityOperations) {
 		s.router.Method(op.method, op.path, s.serve(op))
 	}
-	s.router.NotFound(s.serve(operation{name: "none", endpoint: func(*Server, *call) (reply, error) { return reply{}, errNoAPI }}))
+	s.router.NotFound(s.serve(none(errNoAPI)))
 	s.router.MethodNotAllowed(s.methodNotAllowed())
 	s.router.Get("/_disd/health", s.health)
 	s.router.Get("/_disd/ready", s.ready)
+	if s.opts.Profiling {
+		s.router.Get("/_disd/pprof/{profile}", profile)
+	}
 	s.router.Method("GET", "/_disd/metrics", promhttp.HandlerFor(s.opts.Registry, promhttp.HandlerOpts{}))
+}
+
+// none stands for what is no operation.
+func none(err error) operation {
+	return operation{name: "none", iam: true, public: true, endpoint: func(*Server, *call) (reply, error) { return reply{}, err }}
 }
 
 // methodNotAllowed answers a known path with another method (C-6).
 func (s *Server) methodNotAllowed() http.HandlerFunc {
-	refuse := s.serve(operation{name: "none", endpoint: func(*Server, *call) (reply, error) { return reply{}, errNoMethod }})
+	refuse := s.serve(none(errNoMethod))
 	return func(w http.ResponseWriter, r *http.Request) {
 		var allowed []string
 		for _, m := range []string{"GET", "POST", "PUT", "DELETE"} {

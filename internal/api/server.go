@@ -6,6 +6,7 @@ package api
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -20,6 +21,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
 
+	"disd/internal/auth"
+	"disd/internal/auth/audit"
+	"disd/internal/auth/policy"
 	"disd/internal/cursor"
 	"disd/internal/partition"
 	"disd/internal/storage"
@@ -28,11 +32,16 @@ import (
 
 // Options of a Server. Nil and zero mean the ordinary value.
 type Options struct {
-	Engine  storage.Engine  // required
-	Streams *partition.Set  // required
-	Apps    *cursor.Apps    // required
-	Cursors *cursor.Sealer  // required
-	Tasks   *transfer.Tasks // required
+	Engine  storage.Engine // required
+	Streams *partition.Set // required
+	Apps    *cursor.Apps   // required
+	Cursors *cursor.Sealer // required
+
+	Identities *auth.Directory   // who is who; default everybody (auth.ModeOpen)
+	Verifier   *auth.Verifier    // who sent a request; default by Identities
+	Policies   *policy.Policies  // required
+	Audit      func(audit.Entry) // is told of every call that changes something; default nobody
+	Tasks      *transfer.Tasks   // required
 
 	// Health lists what must be well for the server to be ready, beside the
 	// engine.
@@ -57,6 +66,12 @@ type RecordLimit struct {
 }
 
 func (o *Options) setDefaults() {
+	if o.Identities == nil {
+		o.Identities, _ = auth.OpenDirectory(auth.Options{Mode: auth.ModeOpen}) // without a store, nothing can fail
+	}
+	if o.Verifier == nil {
+		o.Verifier = auth.NewVerifier(o.Identities, auth.VerifierOptions{})
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -87,6 +102,8 @@ func (o *Options) setDefaults() {
 // A Server answers DIS requests. It is an http.Handler.
 type Server struct {
 	opts     Options
+	ids      *auth.Directory
+	policies *policy.Policies
 	streams  *partition.Set
 	apps     *cursor.Apps
 	cursors  *cursor.Sealer
@@ -103,7 +120,7 @@ type Server struct {
 func New(opts Options) *Server {
 	opts.setDefaults()
 	s := &Server{
-		opts: opts, streams: opts.Streams, apps: opts.Apps, cursors: opts.Cursors,
+		opts: opts, ids: opts.Identities, policies: opts.Policies, streams: opts.Streams, apps: opts.Apps, cursors: opts.Cursors,
 		log: opts.Logger, router: chi.NewMux(), metrics: newMetrics(opts.Registry),
 	}
 	s.bodies = bodies{opts.MaxBody, semaphore.NewWeighted(opts.MaxBodies), &s.pools}
@@ -155,10 +172,11 @@ func cleanPath(p string) string {
 // A call is one request on its way through the server.
 type call struct {
 	*http.Request
-	id      string // the request id the client sees
-	project string
-	query   query
-	body    []byte // of POST and PUT, whole
+	id        string // the request id the client sees
+	principal auth.Principal
+	project   string
+	query     query
+	body      []byte // whole, where the operation has one
 }
 
 // param returns a parameter of the path.
@@ -170,6 +188,8 @@ type reply struct {
 	body   []byte
 	mime   string  // of the body; "" is JSON
 	memory *buffer // given back after the body was written
+
+	subject string // a token for the header X-Subject-Token, "" for none
 }
 
 // An endpoint answers one operation. It never touches the ResponseWriter.
@@ -180,14 +200,15 @@ func (s *Server) serve(op operation) http.HandlerFunc {
 	observe := s.metrics.operation(op.name)
 	return func(w http.ResponseWriter, r *http.Request) {
 		start := s.opts.Now()
-		c := call{Request: r, id: newRequestID(), query: parseQuery(r.URL.RawQuery)}
+		c := call{Request: r, id: newRequestID()}
 		rep, err := s.guarded(op, &c)
 		code := "ok"
 		if err != nil {
-			rep, code = failure(err, c.id)
+			rep, code = op.failure(err, c.id)
 			s.note(op.name, &c, rep.status, code, err)
 		}
 		s.write(w, c.id, rep)
+		s.audit(op, &c, rep.status, code)
 		observe(code, s.opts.Now().Sub(start), len(c.body), len(rep.body))
 	}
 }
@@ -205,28 +226,87 @@ func (s *Server) guarded(op operation, c *call) (rep reply, err error) {
 
 // run does what comes before an endpoint, in the order of C-35.
 func (s *Server) run(op operation, c *call) (reply, error) {
-	c.project = c.param("project")
-	if err := checkProject(c); err != nil {
-		return reply{}, err
-	}
-	if !op.hasBody() {
-		return op.endpoint(s, c)
-	}
-	if err := op.accepts(c.Header.Get("Content-Type"), c.Header.Get("Content-Encoding")); err != nil {
-		return reply{}, err
-	}
-	body, release, err := s.bodies.read(c.Request)
+	release, err := s.receive(op, c)
 	if err != nil {
 		return reply{}, err
 	}
 	defer release()
-	c.body = body
+	c.query = parseQuery(c.URL.RawQuery) // not before the signature was verified
+	if !op.iam {
+		if err := s.enter(op, c); err != nil {
+			return reply{}, err
+		}
+	}
+	if op.hasBody() {
+		if err := op.accepts(c.Header.Get("Content-Type"), c.Header.Get("Content-Encoding")); err != nil {
+			return reply{}, err
+		}
+	}
 	return op.endpoint(s, c)
+}
+
+// receive reads the body and finds out who sent it. A body that no operation
+// asks for is read all the same if it is signed (C-8).
+func (s *Server) receive(op operation, c *call) (release func(), err error) {
+	check, err := s.begin(op, c)
+	if err != nil {
+		return nil, err
+	}
+	release = func() {}
+	if op.hasBody() || check != nil && check.NeedsBody() {
+		if c.body, release, err = s.bodies.read(c.Request); err != nil {
+			return nil, err
+		}
+	}
+	if check == nil {
+		return release, nil
+	}
+	if check.NeedsBody() {
+		_, err = check.Write(c.body)
+	}
+	if err == nil {
+		c.principal, err = check.Verify()
+	}
+	if err != nil {
+		release()
+		return nil, err
+	}
+	if refused := check.Refused(); refused != nil {
+		s.log.Info("would be refused with auth.mode required", "request_id", c.id, "error", refused)
+	}
+	return release, nil
+}
+
+// begin starts the authentication of a request, nil for one that needs none.
+func (s *Server) begin(op operation, c *call) (*auth.Check, error) {
+	if op.public {
+		return nil, nil
+	}
+	return s.opts.Verifier.Begin(c.Request)
+}
+
+// enter checks that the caller may work in the project of the path.
+func (s *Server) enter(op operation, c *call) error {
+	c.project = c.param("project")
+	if err := checkProject(c); err != nil {
+		return err
+	}
+	if err := s.ids.Enter(c.principal, c.project); err != nil {
+		return detail(err, c.project)
+	}
+	if op.method != http.MethodGet && !c.principal.CanWrite() {
+		return detail(auth.ErrForbidden, op.name)
+	}
+	return nil
 }
 
 // checkProject refuses the placeholder of SDKs that were given no project, and
 // a header that contradicts the path (C-9, 1.2).
 func checkProject(c *call) error {
+	switch c.project {
+	case "auth", "projects", "users", "domains": // the names of IAM (C-2)
+		return detail(errProject, c.project)
+	}
 	if c.project == "{project_id}" || strings.IndexByte(c.project, 0) >= 0 {
 		return detail(errProject, c.project)
 	}
@@ -240,11 +320,29 @@ func checkProject(c *call) error {
 // what is the client's for those who look for it.
 func (s *Server) note(operation string, c *call, status int, code string, err error) {
 	level := slog.LevelDebug
+	var denied *auth.DeniedError
+	if errors.As(err, &denied) && denied.CanonicalRequest != "" {
+		level, err = slog.LevelInfo, denied // somebody asked for explanations
+	}
 	if status >= 500 && !aborted(err) {
 		level = slog.LevelError
 	}
 	s.log.Log(c.Context(), level, "request failed", "operation", operation, "request_id", c.id,
 		"project", c.project, "status", status, "code", code, "error", err)
+}
+
+// audit tells who changed what, or was not let to.
+func (s *Server) audit(op operation, c *call, status int, code string) {
+	refused := status == http.StatusUnauthorized || status == http.StatusForbidden
+	if s.opts.Audit == nil || !refused && (op.method == http.MethodGet || op.data) {
+		return
+	}
+	u := c.principal.User
+	s.opts.Audit(audit.Entry{
+		Time: s.opts.Now(), RequestID: c.id, Address: c.RemoteAddr,
+		Domain: u.Domain.Name, User: u.Name, UserID: u.ID, AccessKey: c.principal.AccessKey,
+		Project: c.project, Operation: op.name, Resource: c.URL.Path, Status: status, Code: code,
+	})
 }
 
 // write sends an answer. An empty body has an explicit length, which clients
@@ -254,6 +352,9 @@ func (s *Server) write(w http.ResponseWriter, id string, rep reply) {
 	h["X-Request-Id"] = []string{id}
 	if rep.status != http.StatusNoContent {
 		h["Content-Length"] = []string{strconv.Itoa(len(rep.body))}
+	}
+	if rep.subject != "" {
+		h["X-Subject-Token"] = []string{rep.subject}
 	}
 	if len(rep.body) > 0 {
 		if rep.mime == "" {

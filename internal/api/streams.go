@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"disd/internal/api/codec"
+	"disd/internal/auth/policy"
 	"disd/internal/partition"
 	"disd/internal/storage"
 )
@@ -28,8 +29,9 @@ const (
 )
 
 // stream returns the stream a call names: the one of that name in the caller's
-// project, else the one with that id.
-func (s *Server) stream(c *call, name, id string) (*partition.Stream, error) {
+// project, else the one with that id, as far as its policies allow the action
+//
+func (s *Server) stream(c *call, action policy.Action, name, id string) (*partition.Stream, error) {
 	if name != "" {
 		if st, err := s.streams.Get(c.project, name); err == nil {
 			return st, nil
@@ -37,7 +39,7 @@ func (s *Server) stream(c *call, name, id string) (*partition.Stream, error) {
 	}
 	if id != "" {
 		if st, err := s.streams.GetID(id); err == nil {
-			return st, nil
+			return st, s.authorize(c, action, st)
 		}
 	}
 	if name == "" {
@@ -46,10 +48,22 @@ func (s *Server) stream(c *call, name, id string) (*partition.Stream, error) {
 	return nil, detail(partition.ErrStreamNotFound, name, c.project)
 }
 
+// authorize checks what the caller may do with a stream that may be another's.
+func (s *Server) authorize(c *call, action policy.Action, st *partition.Stream) error {
+	info, err := st.Info()
+	if err != nil || info.Project == c.project {
+		return err
+	}
+	if err := s.policies.Authorize(c.principal, info.Project, info.ID, action); err != nil {
+		return detail(err, info.ID, string(action))
+	}
+	return nil
+}
+
 // ownStream returns the stream of the path, which must be in the caller's
 // project.
 func (s *Server) ownStream(c *call) (*partition.Stream, error) {
-	return s.stream(c, c.param("stream"), "")
+	return s.stream(c, "", c.param("stream"), "")
 }
 
 // notFound adds the details to the error of a stream that was deleted meanwhile.
@@ -379,7 +393,7 @@ func (s *Server) describe(c *call, name, id string) (reply, error) {
 	if err := firstOf(startErr, limitErr); err != nil {
 		return reply{}, err
 	}
-	st, err := s.stream(c, name, id)
+	st, err := s.stream(c, policy.GetStreamInfo, name, id)
 	if err != nil {
 		return reply{}, err
 	}

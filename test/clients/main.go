@@ -11,11 +11,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,12 +52,50 @@ var clients = []client{
 	},
 }
 
-// A result is what one run of a client showed.
+// A mode is a way to run the server.
+type mode struct {
+	name string
+	args []string
+}
+
+// modes are run one after the other, each with all clients. In the second one
+// nobody gets in without a valid signature.
+var modes = []mode{
+	{name: "open"},
+	{name: "required, TLS", args: []string{"--auth-mode", "required", "--tls-mode", "auto", "--auth-domains", domains()}},
+}
+
+const accessKey, secretKey = "ACCESSKEYOFTESTS0001", "secret-key-of-the-tests"
+
+// domains is the configuration of the one account, with a project for each client.
+func domains() string {
+	type object map[string]any
+	var projects []object
+	for _, c := range clients {
+		projects = append(projects, object{"name": "region-1_" + c.dir, "id": c.project()})
+	}
+	text, _ := json.Marshal([]object{{
+		"name": "acme", "projects": projects,
+		"users": []object{{"name": "alice", "password": "password-of-the-tests",
+			"access_keys": []object{{"ak": accessKey, "sk": secretKey}}}},
+	}}) // strings cannot fail
+	return string(text)
+}
+
+// project is the id of the project that a client has for itself.
+func (c client) project() string { return fmt.Sprintf("%032x", []byte(c.dir)[:min(len(c.dir), 16)]) }
+
+// A result is what the runs of a client showed.
 type result struct {
 	client
 	skipped string // why it was not run
-	passed  int
-	failed  []string
+	runs    []outcome
+}
+
+// An outcome is what one run of a client showed, in one mode.
+type outcome struct {
+	passed int
+	failed []string
 }
 
 func main() {
@@ -79,47 +117,71 @@ func run(binary, only, write string) (ok bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	server, err := start(binary)
-	if err != nil {
-		return false, err
-	}
-	defer server.stop()
 	var results []result
-	ok = true
-	passed, failed, skipped := 0, 0, 0
 	for _, c := range clients {
-		if !pattern.MatchString(c.dir) {
-			continue
-		}
-		r := c.run(server)
-		results = append(results, r)
-		passed, failed = passed+r.passed, failed+len(r.failed)
-		if r.skipped != "" {
-			skipped++
-			fmt.Printf("skip %s: %s\n", c.name, r.skipped)
+		if pattern.MatchString(c.dir) {
+			results = append(results, result{client: c, skipped: c.missing()})
 		}
 	}
-	fmt.Printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped)
+	for _, m := range modes {
+		if err := runMode(binary, m, results); err != nil {
+			return false, fmt.Errorf("%s: %w", m.name, err)
+		}
+	}
 	if write != "" {
 		err = os.WriteFile(write, table(results), 0o644)
 	}
-	return failed == 0, err
+	return summary(results), err
 }
 
-// run runs a client. What it prints is shown as it comes.
-func (c client) run(s *server) result {
-	r := result{client: c}
-	for _, need := range c.needs {
-		if _, err := exec.LookPath(need); err != nil {
-			r.skipped = need + " is not installed"
-			return r
+// summary prints the closing line and reports whether nothing failed.
+func summary(results []result) bool {
+	passed, failed, skipped := 0, 0, 0
+	for _, r := range results {
+		if r.skipped != "" {
+			skipped++
+			fmt.Printf("skip %s: %s\n", r.name, r.skipped)
+		}
+		for _, o := range r.runs {
+			passed, failed = passed+o.passed, failed+len(o.failed)
 		}
 	}
+	fmt.Printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped)
+	return failed == 0
+}
+
+// runMode runs all clients against a server in one mode.
+func runMode(binary string, m mode, results []result) error {
+	server, err := start(binary, m)
+	if err != nil {
+		return err
+	}
+	for i := range results {
+		if r := &results[i]; r.skipped == "" {
+			fmt.Printf("# %s %s (%s)\n", r.name, r.version, m.name)
+			r.runs = append(r.runs, r.run(server))
+		}
+	}
+	return server.stop()
+}
+
+// missing returns why a client cannot be run here, "" if it can.
+func (c client) missing() string {
+	for _, need := range c.needs {
+		if _, err := exec.LookPath(need); err != nil {
+			return need + " is not installed"
+		}
+	}
+	return ""
+}
+
+// run runs a client once. What it prints is shown as it comes.
+func (c client) run(s *server) (o outcome) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "./run")
 	cmd.Dir = filepath.Join("test/clients", c.dir)
-	cmd.Env = append(os.Environ(), s.environment(c.dir)...)
+	cmd.Env = append(os.Environ(), s.environment(c)...)
 	var trouble bytes.Buffer
 	cmd.Stderr = &trouble
 	out, err := cmd.StdoutPipe()
@@ -127,33 +189,29 @@ func (c client) run(s *server) result {
 		err = cmd.Start()
 	}
 	if err != nil {
-		r.failed = append(r.failed, "start: "+err.Error())
-		return r
+		return outcome{failed: []string{"start: " + err.Error()}}
 	}
-	fmt.Println("#", c.name, c.version)
-	r.read(out)
+	o.read(out)
 	if err := cmd.Wait(); err != nil {
 		os.Stdout.Write(trouble.Bytes())
-		r.failed = append(r.failed, "run: "+err.Error())
+		o.failed = append(o.failed, "run: "+err.Error())
 	}
-	if r.passed == 0 && len(r.failed) == 0 && r.skipped == "" {
-		r.failed = append(r.failed, "it checked nothing")
+	if o.passed == 0 && len(o.failed) == 0 {
+		o.failed = append(o.failed, "it checked nothing")
 	}
-	return r
+	return o
 }
 
 // read counts the lines of a driver.
-func (r *result) read(out io.Reader) {
+func (o *outcome) read(out io.Reader) {
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		line := lines.Text()
 		switch {
 		case strings.HasPrefix(line, "ok "):
-			r.passed++
+			o.passed++
 		case strings.HasPrefix(line, "not ok "):
-			r.failed = append(r.failed, strings.TrimPrefix(line, "not ok "))
-		case strings.HasPrefix(line, "skip "):
-			r.skipped = strings.TrimPrefix(line, "skip ")
+			o.failed = append(o.failed, strings.TrimPrefix(line, "not ok "))
 		default:
 			continue // chatter of the client's own logging
 		}
@@ -168,15 +226,16 @@ type server struct {
 	data string
 }
 
-var serving = regexp.MustCompile(`msg=serving address=(\S+)`)
+var serving = regexp.MustCompile(`msg=serving address=(\S+) .* tls=(\S+)`)
 
 // start starts a disd on a free port, with a data directory of its own.
-func start(binary string) (*server, error) {
+func start(binary string, m mode) (*server, error) {
 	data, err := os.MkdirTemp("", "disd-clients-*")
 	if err != nil {
 		return nil, err
 	}
-	s := &server{data: data, cmd: exec.Command(binary, "serve", "--listen", "127.0.0.1:0", "--data-dir", data)}
+	args := append([]string{"serve", "--listen", "127.0.0.1:0", "--data-dir", data}, m.args...)
+	s := &server{data: data, cmd: exec.Command(binary, args...)}
 	logs, err := s.cmd.StderrPipe()
 	if err == nil {
 		err = s.cmd.Start()
@@ -188,28 +247,26 @@ func start(binary string) (*server, error) {
 	for s.url == "" && lines.Scan() {
 		if m := serving.FindStringSubmatch(lines.Text()); m != nil {
 			s.url = "http://" + m[1]
+			if m[2] != "off" {
+				s.url = "https://" + m[1]
+			}
 		}
 	}
 	go io.Copy(io.Discard, logs)
 	if s.url == "" {
 		return nil, errors.Join(errors.New("disd did not start"), s.stop())
 	}
-	resp, err := http.Get(s.url + "/_disd/ready")
-	if err != nil {
-		return nil, errors.Join(err, s.stop())
-	}
-	resp.Body.Close()
 	return s, nil
 }
 
-// environment tells a client where the server is. Each client has a project of
-// its own.
-func (s *server) environment(dir string) []string {
+// environment tells a client where the server is, and who it is there.
+func (s *server) environment(c client) []string {
 	return []string{
 		"DISD_ENDPOINT=" + s.url,
-		"DISD_PROJECT=" + fmt.Sprintf("%032x", []byte(dir)[:min(len(dir), 16)]),
+		"DISD_PROJECT=" + c.project(),
 		"DISD_REGION=region-1",
-		"DISD_AK=ACCESSKEY", "DISD_SK=secretkey",
+		"DISD_AK=" + accessKey, "DISD_SK=" + secretKey,
+		"DISD_CA=" + filepath.Join(s.data, "tls", "ca.pem"),
 	}
 }
 
@@ -224,13 +281,17 @@ func table(results []result) []byte {
 	var b bytes.Buffer
 	b.WriteString("# Compatibility\n\nPublished clients, unmodified, run against disd by `make conformance`, which writes this page.\n" +
 		"Only the endpoint and the credentials are set.\n\n" +
-		"| client | package | runtime | what was run | passed | failed | notes |\n|---|---|---|---|---|---|---|\n")
+		"| client | package | runtime | what was run |")
+	for _, m := range modes {
+		b.WriteString(" " + m.name + " |")
+	}
+	b.WriteString(" notes |\n|---|---|---|---|" + strings.Repeat("---|", len(modes)) + "---|\n")
 	for _, r := range results {
-		notes := r.notes
-		if r.skipped != "" {
-			notes = strings.TrimSpace("Not run: " + r.skipped + ". " + notes)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |", r.name, r.version, r.runtime, r.ran)
+		for i := range modes {
+			b.WriteString(" " + r.cell(i) + " |")
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %d | %d | %s |\n", r.name, r.version, r.runtime, r.ran, r.passed, len(r.failed), notes)
+		b.WriteString(" " + r.notes + " |\n")
 	}
 	b.WriteString("\n## How to point each client at disd\n")
 	for _, r := range results {
@@ -239,6 +300,15 @@ func table(results []result) []byte {
 		}
 	}
 	return b.Bytes()
+}
+
+// cell is what the table says of a client in one mode.
+func (r *result) cell(mode int) string {
+	if r.skipped != "" {
+		return "not run: " + r.skipped
+	}
+	o := r.runs[mode]
+	return fmt.Sprintf("%d of %d passed", o.passed, o.passed+len(o.failed))
 }
 
 // excerpt returns the lines of the driver between [snippet] and [end], without

@@ -4,14 +4,18 @@ import os
 import time
 
 from huaweicloudsdkcore.auth.credentials import BasicCredentials
+from huaweicloudsdkcore.http.http_config import HttpConfig
 from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
 from huaweicloudsdkdis.v2 import *
 
 
 def make_client():
     # [snippet]
+    config = HttpConfig.get_default_config()
+    config.ssl_ca_cert = os.environ.get("DISD_CA")  # data_dir/tls/ca.pem, with TLS
     return (
         DisClient.new_builder()
+        .with_http_config(config)
         .with_credentials(BasicCredentials(os.environ["DISD_AK"], os.environ["DISD_SK"], os.environ["DISD_PROJECT"]))
         .with_endpoint(os.environ["DISD_ENDPOINT"])  # http://127.0.0.1:20004
         .build()
