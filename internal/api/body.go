@@ -7,10 +7,13 @@ import (
 	"math/bits"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 
 	"golang.org/x/sync/semaphore"
+
+	"disd/internal/api/codec"
 )
 
 // A buffer is memory for a body or an answer, used again and again.
@@ -94,59 +97,110 @@ func (p *pools) trim() {
 // bodies reads request bodies into memory that is bounded over all requests:
 // who comes when it is used up waits, and so does the sender behind it.
 type bodies struct {
-	limit int64 // of one body
+	limit int64 // of one body, also when decompressed
 	free  *semaphore.Weighted
 	pools *pools
+	codec *codec.Decompressor
 }
 
-// read returns the whole body. What it returns must be released when the request
-// has been answered. errTooLarge, or an error of the connection.
-func (s *bodies) read(r *http.Request) (body []byte, release func(), err error) {
-	if r.ContentLength > s.limit {
-		return nil, nil, errTooLarge
+// A holding is the memory that one request occupies.
+type holding struct {
+	s       *bodies
+	bytes   int64
+	buffers []*buffer
+}
+
+func (h *holding) release() {
+	if h == nil {
+		return
 	}
-	if r.ContentLength == 0 {
-		return nil, func() {}, nil
+	for _, b := range h.buffers {
+		h.s.pools.put(b)
 	}
-	if r.ContentLength < 0 {
-		return s.readChunked(r)
+	h.s.free.Release(h.bytes)
+}
+
+// shrink gives back all but n bytes of what was reserved.
+func (h *holding) shrink(n int64) {
+	if spare := h.bytes - n; spare > 0 {
+		h.bytes = n
+		h.s.free.Release(spare)
 	}
+}
+
+func (h *holding) buffer(n int) *buffer {
+	b := h.s.pools.get(n)
+	h.buffers = append(h.buffers, b)
+	return b
+}
+
+// read returns the whole body as it was received. What it holds must be released
+// when the request has been answered. Room for decompressing it is reserved at
+// once, so that nobody waits for memory while holding some. errTooLarge, or an
+// error of the connection.
+func (s *bodies) read(r *http.Request) ([]byte, *holding, error) {
 	n := r.ContentLength
-	if err := s.free.Acquire(r.Context(), n); err != nil {
+	switch {
+	case n > s.limit:
+		return nil, nil, errTooLarge
+	case n == 0:
+		return nil, nil, nil
+	case n < 0:
+		n = s.limit // of unknown length
+	}
+	h := &holding{s: s, bytes: n}
+	if isCompressed(r.Header.Get("Content-Encoding")) {
+		h.bytes += s.limit
+	}
+	if err := s.free.Acquire(r.Context(), h.bytes); err != nil {
 		return nil, nil, err
 	}
-	buf := s.pools.get(int(n))
-	release = func() {
-		s.pools.put(buf)
-		s.free.Release(n)
-	}
-	buf.b = buf.b[:n]
-	if _, err := io.ReadFull(r.Body, buf.b); err != nil {
-		release()
+	body, err := h.fill(r)
+	if err != nil {
+		h.release()
 		return nil, nil, connectionError(err)
 	}
-	return buf.b, release, nil
+	return body, h, nil
 }
 
-// readChunked reads a body of unknown length, which occupies the limit while it
-// is being read.
-func (s *bodies) readChunked(r *http.Request) (body []byte, release func(), err error) {
-	if err := s.free.Acquire(r.Context(), s.limit); err != nil {
-		return nil, nil, err
+func (h *holding) fill(r *http.Request) ([]byte, error) {
+	if n := r.ContentLength; n > 0 {
+		body := h.buffer(int(n)).b[:n]
+		_, err := io.ReadFull(r.Body, body)
+		return body, err
 	}
-	body, err = io.ReadAll(io.LimitReader(r.Body, s.limit+1))
-	spare := s.limit - min(s.limit, int64(len(body)))
-	s.free.Release(spare)
-	release = func() { s.free.Release(s.limit - spare) }
-	if err == nil && int64(len(body)) > s.limit {
+	body, err := io.ReadAll(io.LimitReader(r.Body, h.s.limit+1))
+	if err == nil && int64(len(body)) > h.s.limit {
 		err = errTooLarge
 	}
-	if err != nil {
-		release()
-		return nil, nil, connectionError(err)
-	}
-	return body, release, nil
+	return body, err
 }
+
+// plain returns the body decompressed (1.13), in memory that h holds.
+func (h *holding) plain(header http.Header, body []byte) ([]byte, error) {
+	encodings := header["Content-Encoding"]
+	if len(encodings) > 1 {
+		return nil, errMediaType // Z-1
+	}
+	if len(encodings) == 0 || h == nil {
+		return body, nil
+	}
+	encoding := encodings[0]
+	size := header.Get(codec.SizeHeader(encoding))
+	plain, err := h.s.codec.Decompress(h.buffer(sizeHint(size, len(body))).b, encoding, size, body)
+	h.shrink(int64(len(body) + len(plain)))
+	return plain, err
+}
+
+// sizeHint is how much room to begin decompressing with.
+func sizeHint(declared string, compressed int) int {
+	if n, err := strconv.Atoi(declared); err == nil && n > 0 && n <= 1<<largest {
+		return n
+	}
+	return 4 * compressed
+}
+
+func isCompressed(encoding string) bool { return encoding != "" && encoding != "identity" }
 
 // connectionError makes the end of a connection look like the end of a request.
 func connectionError(err error) error {
@@ -154,17 +208,6 @@ func connectionError(err error) error {
 		return err
 	}
 	return errors.Join(context.Canceled, err)
-}
-
-// checkMediaType accepts what POST and PUT may carry: JSON, or nothing said.
-func checkMediaType(header string) error {
-	if header == "" || header == jsonType {
-		return nil
-	}
-	if mediaType(header) == jsonType {
-		return nil
-	}
-	return errMediaType
 }
 
 // mediaType returns the type without parameters, in lower case; some clients
@@ -177,4 +220,7 @@ func mediaType(header string) string {
 	return strings.ToLower(strings.TrimSpace(t))
 }
 
-const jsonType = "application/json"
+const (
+	jsonType  = "application/json"
+	protoType = "application/x-protobuf"
+)

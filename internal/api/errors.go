@@ -52,6 +52,7 @@ var faults = []fault{
 	{errPartitionID, 400, "DIS.4201", "Invalid partition_id. %s"},
 	{codec.ErrEmpty, 400, "DIS.4202", "Empty request."},
 	{codec.ErrSyntax, 400, "DIS.4300", "Request error."},
+	{codec.ErrCorrupt, 400, "DIS.4300", "Request error."},
 	{transfer.ErrMalformed, 400, "DIS.4300", "Request error."},
 	{partition.ErrNotRunning, 400, "DIS.4205", "Stream is not running."},
 	{transfer.ErrMRSCluster, 400, "DIS.4208", "Mrs cluster is invalid. %s"},
@@ -102,7 +103,9 @@ var faults = []fault{
 	{errTooLarge, 413, "APIGW.0201", "Request entity too large"},
 	{auth.ErrTooLarge, 413, "APIGW.0201", "Request entity too large"},
 	{auth.ErrNotFound, 404, "IAM.0404", "There is no such token or key"},
+	{codec.ErrTooLarge, 413, "APIGW.0201", "Request entity too large"},
 	{errMediaType, 415, "APIGW.0201", "Unsupported media type"},
+	{codec.ErrEncoding, 415, "APIGW.0201", "Unsupported media type"},
 	{errNotReady, 503, "DIS.5000", "System error."},
 	{storage.ErrUnavailable, 503, "DIS.5000", "System error."},
 }

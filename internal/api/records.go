@@ -45,7 +45,11 @@ func (u *uploader) release() {
 func (s *Server) putRecords(c *call) (reply, error) {
 	u := uploaders.Get().(*uploader)
 	defer u.release()
-	if err := codec.ParsePutJSON(c.body, &u.request); err != nil {
+	parse := codec.ParsePutJSON
+	if c.proto {
+		parse = codec.ParsePutProto
+	}
+	if err := parse(c.body, &u.request); err != nil {
 		return reply{}, putError(err)
 	}
 	st, info, err := s.namedStream(c, policy.PutRecords, u.request.StreamName, u.request.StreamID)
@@ -60,7 +64,7 @@ func (s *Server) putRecords(c *call) (reply, error) {
 			return reply{}, notFound(c, info.Name, err)
 		}
 	}
-	return s.putReply(u), nil
+	return s.putReply(c, u), nil
 }
 
 // putError maps the codec's errors to those of the table.
@@ -114,7 +118,7 @@ func (u *uploader) info(f *codec.Info) []byte {
 	return u.infos[start:len(u.infos):len(u.infos)]
 }
 
-func (s *Server) putReply(u *uploader) reply {
+func (s *Server) putReply(c *call, u *uploader) reply {
 	u.results = sized(u.results, len(u.outcomes))
 	for i, o := range u.outcomes {
 		u.results[i] = codec.PutResult{Partition: o.Partition, Seq: o.Seq}
@@ -123,6 +127,9 @@ func (s *Server) putReply(u *uploader) reply {
 		}
 	}
 	memory := s.pools.get(64 + 96*len(u.results))
+	if c.proto {
+		return reply{status: http.StatusOK, mime: protoType, body: codec.AppendPutProto(memory.b, u.results), memory: memory}
+	}
 	return reply{status: http.StatusOK, body: codec.AppendPutJSON(memory.b, u.results), memory: memory}
 }
 
@@ -168,7 +175,7 @@ func (s *Server) getRecords(c *call) (reply, error) {
 	}
 	at.Type, at.Issued = cursor.AtSequence, s.opts.Now().UnixMilli()
 	at.Seq += storage.Seq(len(chunk.Records))
-	return s.getReply(chunk.Records, s.cursors.Seal(at)), nil
+	return s.getReply(c, chunk.Records, s.cursors.Seal(at)), nil
 }
 
 // fetchLimit reads max_fetch_bytes and limit.
@@ -230,8 +237,11 @@ func dataSize(records []storage.Record) (n int) {
 	return n
 }
 
-func (s *Server) getReply(records []storage.Record, next string) reply {
+func (s *Server) getReply(c *call, records []storage.Record, next string) reply {
 	memory := s.pools.get(len(next) + 192*len(records) + dataSize(records)*4/3)
+	if c.proto {
+		return reply{status: http.StatusOK, mime: protoType, body: codec.AppendGetProto(memory.b, records, next), memory: memory}
+	}
 	return reply{status: http.StatusOK, body: codec.AppendGetJSON(memory.b, records, next), memory: memory}
 }
 

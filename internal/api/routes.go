@@ -21,6 +21,7 @@ type operation struct {
 	iam    bool // of the identity service: no project in the path, other errors
 	public bool // needs no authentication (C-10)
 	body   bool // has a body though it is no POST or PUT (E50)
+	proto  bool // speaks protobuf too
 	data   bool // one of a flow of many, not worth an entry in the audit log
 }
 
@@ -28,12 +29,20 @@ func (o operation) hasBody() bool {
 	return o.body || o.method == http.MethodPost || o.method == http.MethodPut
 }
 
-// accepts checks what a body is said to be (1.2).
-func (o operation) accepts(contentType, contentEncoding string) error {
-	if contentEncoding != "" && contentEncoding != "identity" {
-		return errMediaType
+// speaks checks the media type of a request (1.2) and reports whether it is
+// protobuf, which asks for protobuf in the answer (PB-1).
+func (o operation) speaks(header string) (proto bool, err error) {
+	if header == "" || header == jsonType {
+		return false, nil
 	}
-	return checkMediaType(contentType)
+	kind := mediaType(header)
+	switch {
+	case o.proto && kind == protoType:
+		return true, nil
+	case o.hasBody() && kind != jsonType:
+		return false, errMediaType
+	}
+	return false, nil
 }
 
 // operations is every call of the API, in the order of api.md section 2. Fixed
@@ -61,8 +70,8 @@ var operations = []operation{
 	{method: "GET", path: "/v2/{project}/checkpoints", name: "ShowCheckpoint", endpoint: (*Server).showCheckpoint},
 	{method: "DELETE", path: "/v2/{project}/checkpoints", name: "DeleteCheckpoint", endpoint: (*Server).deleteCheckpoint},
 
-	{method: "POST", path: "/v2/{project}/records", name: "SendRecords", endpoint: (*Server).putRecords, data: true},
-	{method: "GET", path: "/v2/{project}/records", name: "ConsumeRecords", endpoint: (*Server).getRecords},
+	{method: "POST", path: "/v2/{project}/records", name: "SendRecords", endpoint: (*Server).putRecords, data: true, proto: true},
+	{method: "GET", path: "/v2/{project}/records", name: "ConsumeRecords", endpoint: (*Server).getRecords, data: true, proto: true},
 	{method: "GET", path: "/v2/{project}/cursors", name: "ShowCursor", endpoint: (*Server).showCursor},
 
 	{method: "POST", path: "/v2/{project}/streams/{stream}/transfer-tasks", name: "CreateTransferTask", endpoint: (*Server).createTask},

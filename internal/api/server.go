@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
 
+	"disd/internal/api/codec"
 	"disd/internal/auth"
 	"disd/internal/auth/audit"
 	"disd/internal/auth/policy"
@@ -53,7 +54,7 @@ type Options struct {
 
 	Profiling   bool          // serve profiles of the process
 	MaxBody     int64         // bytes of one request body, default 64 MiB
-	MaxBodies   int64         // bytes of all bodies in memory, default 512 MiB, at least MaxBody
+	MaxBodies   int64         // bytes of all bodies in memory, default 512 MiB, at least twice MaxBody
 	MaxRecord   RecordLimit   // decoded data of one record
 	EmptyWait   time.Duration // how long an empty download is held back, default 200 ms (E20-R9)
 	NoEmptyWait bool          // answer empty downloads at once
@@ -87,7 +88,7 @@ func (o *Options) setDefaults() {
 	if o.MaxBodies == 0 {
 		o.MaxBodies = 512 << 20
 	}
-	o.MaxBodies = max(o.MaxBodies, o.MaxBody)
+	o.MaxBodies = max(o.MaxBodies, 2*o.MaxBody) // one body and what it decompresses to
 	if o.MaxRecord.Common == 0 {
 		o.MaxRecord.Common = 1 << 20
 	}
@@ -123,7 +124,11 @@ func New(opts Options) *Server {
 		opts: opts, ids: opts.Identities, policies: opts.Policies, streams: opts.Streams, apps: opts.Apps, cursors: opts.Cursors,
 		log: opts.Logger, router: chi.NewMux(), metrics: newMetrics(opts.Registry),
 	}
-	s.bodies = bodies{opts.MaxBody, semaphore.NewWeighted(opts.MaxBodies), &s.pools}
+	decompressor, err := codec.NewDecompressor(int(opts.MaxBody))
+	if err != nil {
+		panic(err) // its options are constant but for the limit, which is positive
+	}
+	s.bodies = bodies{opts.MaxBody, semaphore.NewWeighted(opts.MaxBodies), &s.pools, decompressor}
 	s.mount()
 	return s
 }
@@ -177,6 +182,7 @@ type call struct {
 	project   string
 	query     query
 	body      []byte // whole, where the operation has one
+	proto     bool   // it speaks protobuf (PB-1)
 }
 
 // param returns a parameter of the path.
@@ -226,19 +232,22 @@ func (s *Server) guarded(op operation, c *call) (rep reply, err error) {
 
 // run does what comes before an endpoint, in the order of C-35.
 func (s *Server) run(op operation, c *call) (reply, error) {
-	release, err := s.receive(op, c)
+	held, err := s.receive(op, c)
+	defer held.release()
 	if err != nil {
 		return reply{}, err
 	}
-	defer release()
 	c.query = parseQuery(c.URL.RawQuery) // not before the signature was verified
 	if !op.iam {
 		if err := s.enter(op, c); err != nil {
 			return reply{}, err
 		}
 	}
+	if c.proto, err = op.speaks(c.Header.Get("Content-Type")); err != nil {
+		return reply{}, err
+	}
 	if op.hasBody() {
-		if err := op.accepts(c.Header.Get("Content-Type"), c.Header.Get("Content-Encoding")); err != nil {
+		if c.body, err = held.plain(c.Header, c.body); err != nil {
 			return reply{}, err
 		}
 	}
@@ -247,34 +256,31 @@ func (s *Server) run(op operation, c *call) (reply, error) {
 
 // receive reads the body and finds out who sent it. A body that no operation
 // asks for is read all the same if it is signed (C-8).
-func (s *Server) receive(op operation, c *call) (release func(), err error) {
+func (s *Server) receive(op operation, c *call) (held *holding, err error) {
 	check, err := s.begin(op, c)
 	if err != nil {
 		return nil, err
 	}
-	release = func() {}
 	if op.hasBody() || check != nil && check.NeedsBody() {
-		if c.body, release, err = s.bodies.read(c.Request); err != nil {
+		if c.body, held, err = s.bodies.read(c.Request); err != nil {
 			return nil, err
 		}
 	}
 	if check == nil {
-		return release, nil
+		return held, nil
 	}
 	if check.NeedsBody() {
-		_, err = check.Write(c.body)
+		if _, err := check.Write(c.body); err != nil {
+			return held, err
+		}
 	}
-	if err == nil {
-		c.principal, err = check.Verify()
-	}
-	if err != nil {
-		release()
-		return nil, err
+	if c.principal, err = check.Verify(); err != nil {
+		return held, err
 	}
 	if refused := check.Refused(); refused != nil {
 		s.log.Info("would be refused with auth.mode required", "request_id", c.id, "error", refused)
 	}
-	return release, nil
+	return held, nil
 }
 
 // begin starts the authentication of a request, nil for one that needs none.
