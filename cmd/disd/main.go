@@ -22,8 +22,12 @@ const usage = `Usage: disd <command> [flags]
   serve     serve the DIS API
   inspect   show what a data directory holds, and what is damaged in it
   health    exit with 0 if the server on --listen is ready
+  doctor    check from a client's place what keeps a client from working
   version   print the version
 
+Administration of a running server:
+
+%s
 Run "disd <command> --help" for the flags of a command.
 `
 
@@ -37,7 +41,7 @@ func main() {
 // for arguments or a configuration that cannot be used.
 func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if len(args) == 0 {
-		fmt.Fprint(stderr, usage)
+		fmt.Fprintf(stderr, usage, actsUsage())
 		return 2
 	}
 	var err error
@@ -46,12 +50,17 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = serve(ctx, args[1:], stderr)
 	case "health":
 		err = health(ctx, args[1:], stderr)
+	case "doctor":
+		err = diagnose(ctx, args[1:], stdout, stderr)
 	case "version", "--version":
 		fmt.Fprintln(stdout, "disd", version)
 	case "help", "-h", "--help":
-		fmt.Fprint(stdout, usage)
+		fmt.Fprintf(stdout, usage, actsUsage())
 	default:
-		err = misuse{fmt.Errorf("unknown command %q", args[0])}
+		var known bool
+		if known, err = administer(ctx, args, stdout, stderr); !known {
+			err = misuse{fmt.Errorf("unknown command %q", args[0])}
+		}
 	}
 	switch {
 	case err == nil:

@@ -36,8 +36,13 @@ func (s *Server) unready() error {
 	return nil
 }
 
-// profile serves one profile of the process: cpu, or one of runtime/pprof.
+// profile serves one profile of the process, cpu or one of runtime/pprof, to this
+// machine only.
 func profile(w http.ResponseWriter, r *http.Request) {
+	if !isLocal(r) {
+		http.Error(w, "profiles are for this machine only", http.StatusForbidden)
+		return
+	}
 	if name := chi.URLParam(r, "profile"); name != "cpu" {
 		pprof.Handler(name).ServeHTTP(w, r)
 		return

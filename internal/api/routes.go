@@ -19,6 +19,7 @@ type operation struct {
 	endpoint func(*Server, *call) (reply, error)
 
 	iam    bool // of the identity service: no project in the path, other errors
+	admin  bool // of disd's own administration: no project, only for administrators
 	public bool // needs no authentication (C-10)
 	body   bool // has a body though it is no POST or PUT (E50)
 	proto  bool // speaks protobuf too
@@ -106,7 +107,7 @@ var identityOperations = []operation{
 }
 
 func (s *Server) mount() {
-	for _, op := range slices.Concat(operations, identityOperations) {
+	for _, op := range slices.Concat(operations, identityOperations, adminOperations) {
 		s.router.Method(op.method, op.path, s.serve(op))
 	}
 	s.router.NotFound(s.serve(none(errNoAPI)))

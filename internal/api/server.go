@@ -238,10 +238,8 @@ func (s *Server) run(op operation, c *call) (reply, error) {
 		return reply{}, err
 	}
 	c.query = parseQuery(c.URL.RawQuery) // not before the signature was verified
-	if !op.iam {
-		if err := s.enter(op, c); err != nil {
-			return reply{}, err
-		}
+	if err := s.admit(op, c); err != nil {
+		return reply{}, err
 	}
 	if c.proto, err = op.speaks(c.Header.Get("Content-Type")); err != nil {
 		return reply{}, err
@@ -285,14 +283,22 @@ func (s *Server) receive(op operation, c *call) (held *holding, err error) {
 
 // begin starts the authentication of a request, nil for one that needs none.
 func (s *Server) begin(op operation, c *call) (*auth.Check, error) {
-	if op.public {
+	if op.public || op.admin && isLocal(c.Request) {
 		return nil, nil
 	}
 	return s.opts.Verifier.Begin(c.Request)
 }
 
-// enter checks that the caller may work in the project of the path.
-func (s *Server) enter(op operation, c *call) error {
+// admit checks that the caller may do this kind of thing, here.
+func (s *Server) admit(op operation, c *call) error {
+	switch {
+	case op.iam:
+		return nil
+	case op.admin && (isLocal(c.Request) || c.principal.CanAdminister()):
+		return nil
+	case op.admin:
+		return detail(auth.ErrForbidden, op.name)
+	}
 	c.project = c.param("project")
 	if err := checkProject(c); err != nil {
 		return err
