@@ -47,6 +47,17 @@ type bench struct {
 	server  *Server
 }
 
+// memoryCatalog returns an empty catalog for one test.
+func memoryCatalog(t *testing.T) *catalog.DB {
+	t.Helper()
+	db, err := catalog.OpenMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
 // newBench starts a server. The options edit what it is made with.
 func newBench(t *testing.T, quotas partition.Quotas, edit ...func(*Options)) *bench {
 	t.Helper()

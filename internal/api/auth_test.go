@@ -1,0 +1,417 @@
+package api
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"disd/internal/auth"
+	"disd/internal/auth/audit"
+	"disd/internal/auth/policy"
+	"disd/internal/partition"
+)
+
+// Two accounts, with one project and some users each.
+var twoDomains = []auth.DomainConfig{
+	{
+		ID: "d1", Name: "acme",
+		Projects: []auth.ProjectConfig{{ID: "p1", Name: "region-1"}, {ID: "p1b", Name: "region-1_second"}},
+		Users: []auth.UserConfig{
+			{Name: "alice", Password: "alice-password", AccessKeys: []auth.KeyConfig{{AK: "AK-ALICE", SK: "sk-alice"}}},
+			{Name: "ray", Role: auth.Reader, AccessKeys: []auth.KeyConfig{{AK: "AK-RAY", SK: "sk-ray"}}},
+			{Name: "root", Role: auth.Administrator, AccessKeys: []auth.KeyConfig{{AK: "AK-ROOT", SK: "sk-root"}}},
+		},
+	},
+	{
+		ID: "d2", Name: "other",
+		Projects: []auth.ProjectConfig{{ID: "p2", Name: "region-1"}},
+		Users: []auth.UserConfig{
+			{Name: "bob", Password: "bob-password", AccessKeys: []auth.KeyConfig{{AK: "AK-BOB", SK: "sk-bob"}}},
+			{Name: "carol", AccessKeys: []auth.KeyConfig{{AK: "AK-CAROL", SK: "sk-carol"}}},
+		},
+	},
+}
+
+// A mapStore keeps identities that administration makes.
+type mapStore map[string][]byte
+
+func (m mapStore) List() (map[string][]byte, error)     { return m, nil }
+func (m mapStore) Put(name string, record []byte) error { m[name] = record; return nil }
+func (m mapStore) Delete(name string) error             { delete(m, name); return nil }
+
+// newGuardedBench starts a server that lets nobody in without credentials.
+func newGuardedBench(t *testing.T, edit ...func(*Options)) *bench {
+	t.Helper()
+	return newBench(t, partition.Quotas{}, append([]func(*Options){func(o *Options) {
+		ids, err := auth.OpenDirectory(auth.Options{Mode: auth.ModeRequired, Domains: twoDomains, Store: mapStore{}, Now: o.Now, PasswordCost: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Identities, o.Verifier = ids, auth.NewVerifier(ids, auth.VerifierOptions{ClockWindow: 15 * time.Minute})
+		o.Policies = policy.Open(memoryCatalog(t), ids)
+	}}, edit...)...)
+}
+
+// as sends a request signed with an access key in the plain form (S-1).
+func (b *bench) as(ak, method, path, body string, header ...string) answerSeen {
+	b.Helper()
+	sk := strings.ToLower(strings.Replace(ak, "AK-", "sk-", 1))
+	date := b.clock.now().UTC().Format("20060102T150405Z")
+	u, err := url.Parse(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	canonical := method + "\n" + strings.TrimSuffix(u.Path, "/") + "/\n" + strings.ReplaceAll(u.Query().Encode(), "+", "%20") +
+		"\nx-sdk-date:" + date + "\n\nx-sdk-date\n" + hexSum(body)
+	mac := hmac.New(sha256.New, []byte(sk))
+	fmt.Fprintf(mac, "SDK-HMAC-SHA256\n%s\n%s", date, hexSum(canonical))
+	return b.do(method, path, body, append(header, "X-Sdk-Date", date,
+		"Authorization", fmt.Sprintf("SDK-HMAC-SHA256 Access=%s, SignedHeaders=x-sdk-date, Signature=%x", ak, mac.Sum(nil)))...)
+}
+
+func hexSum(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
+}
+
+func login(user, domain, password, scope string) string {
+	return fmt.Sprintf(`{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":%q,"password":%q,"domain":{"name":%q}}}}%s}}`,
+		user, password, domain, scope)
+}
+
+const (
+	byProjectName = `,"scope":{"project":{"name":"region-1"}}`
+	byProjectID   = `,"scope":{"project":{"id":"p1"}}`
+	byDomain      = `,"scope":{"domain":{"name":"acme"}}`
+)
+
+// TestLogin is E1.
+func TestLogin(t *testing.T) {
+	b := newGuardedBench(t)
+	for _, test := range []struct {
+		rule, body string
+		status     int
+		code       string
+	}{
+		{"E1-R1", login("alice", "acme", "alice-password", byProjectName), 201, ""},
+		{"E1-N1", login("alice", "acme", "alice-password", byProjectID), 201, ""},
+		{"E1-R7", login("alice", "acme", "alice-password", byDomain), 201, ""},
+		{"E1 without scope", login("alice", "acme", "alice-password", ""), 201, ""},
+		{"E1-R3 password", login("alice", "acme", "wrong", byProjectID), 401, "IAM.0401"},
+		{"E1-R3 domain", login("alice", "nowhere", "alice-password", byProjectID), 401, "IAM.0401"},
+		{"E1-R3 user", login("nobody", "acme", "alice-password", byProjectID), 401, "IAM.0401"},
+		{"E1-R4 unknown project", login("alice", "acme", "alice-password", `,"scope":{"project":{"id":"p9"}}`), 401, "IAM.0401"},
+		{"E1-R4 foreign project", login("alice", "acme", "alice-password", `,"scope":{"project":{"id":"p2"}}`), 401, "IAM.0401"},
+		{"E1-R4 no identity", `{"auth":{}}`, 400, "IAM.0400"},
+		{"E1-R6", `{"auth":{"identity":{"methods":["password","totp"]}}}`, 401, "IAM.0401"},
+		{"E1 malformed", `{`, 400, "IAM.0400"},
+		{"E1 empty", ``, 400, "IAM.0400"},
+	} {
+		a := b.do("POST", "/v3/auth/tokens", test.body)
+		if a.status != test.status {
+			t.Errorf("%s: status %d, want %d: %s", test.rule, a.status, test.status, a.body)
+			continue
+		}
+		if test.code == "" {
+			continue
+		}
+		if got := a.member(t, "errorCode"); got != test.code {
+			t.Errorf("%s: %v, want %s", test.rule, got, test.code)
+		}
+		if got := a.member(t, "error.code"); got != json.Number(fmt.Sprint(test.status)) {
+			t.Errorf("%s: error.code %v", test.rule, got)
+		}
+	}
+}
+
+// TestToken is E1-R1, E1-R2, E1-R7, E1-R8, C-11, C-12, C-13 and E52.
+func TestToken(t *testing.T) {
+	b := newGuardedBench(t)
+	a := b.want(201, "POST", "/v3/auth/tokens", login("alice", "acme", "alice-password", byProjectName))
+	token := a.header.Get("X-Subject-Token")
+	if a.member(t, "token.project.id") != "p1" || a.member(t, "token.user.domain.name") != "acme" {
+		t.Errorf("E1-R1: %s", a.body)
+	}
+	if a.member(t, "token.catalog.0.type") != "dis" || a.member(t, "token.catalog.0.endpoints.0.region") != "region-1" ||
+		a.member(t, "token.catalog.0.endpoints.0.url") != b.url {
+		t.Errorf("E1-R8: %s", a.body)
+	}
+	if _, err := time.Parse(time.RFC3339, a.member(t, "token.expires_at").(string)); err != nil {
+		t.Errorf("E1-R9: %v", err)
+	}
+	list := func(project, token string) string {
+		a := b.do("GET", "/v2/"+project+"/streams", "", "X-Auth-Token", token)
+		if a.status == 200 {
+			return "ok"
+		}
+		return a.code(t)
+	}
+	domain := b.want(201, "POST", "/v3/auth/tokens", login("alice", "acme", "alice-password", byDomain))
+	if domain.member(t, "token.project") != nil || domain.member(t, "token.domain.id") != "d1" {
+		t.Errorf("E1-R7: %s", domain.body)
+	}
+	again := b.want(201, "POST", "/v3/auth/tokens", `{"auth":{"identity":{"methods":["token"],"token":{"id":"`+token+`"}},"scope":{"project":{"id":"p1b"}}}}`)
+	for _, test := range []struct{ rule, project, token, want string }{
+		{"E1-R1", "p1", token, "ok"},
+		{"C-13", "p1b", token, "DIS.4117"},
+		{"C-13", "p2", token, "DIS.4117"},
+		{"C-12", "p1", domain.header.Get("X-Subject-Token"), "DIS.4116"},
+		{"E1-R6", "p1b", again.header.Get("X-Subject-Token"), "ok"},
+		{"C-25", "p1", token + "x", "APIGW.0301"},
+		{"C-25", "p1", "", "APIGW.0301"},
+	} {
+		if got := list(test.project, test.token); got != test.want {
+			t.Errorf("%s: project %s: %s, want %s", test.rule, test.project, got, test.want)
+		}
+	}
+	shown := b.do("GET", "/v3/auth/tokens", "", "X-Auth-Token", token, "X-Subject-Token", token)
+	if shown.status != 200 || shown.header.Get("X-Subject-Token") != token {
+		t.Errorf("E52-R1: %+v", shown)
+	}
+	if a := b.do("GET", "/v3/auth/tokens", "", "X-Auth-Token", token, "X-Subject-Token", "x"); a.status != 404 || a.member(t, "errorCode") != "IAM.0404" {
+		t.Errorf("E52-R1 unknown: %d %s", a.status, a.body)
+	}
+	b.clock.advance(24*time.Hour - time.Second)
+	if got := list("p1", token); got != "ok" {
+		t.Errorf("C-11 before the end: %s", got)
+	}
+	b.clock.advance(2 * time.Second)
+	if got := list("p1", token); got != "APIGW.0301" {
+		t.Errorf("C-11 after the end: %s", got)
+	}
+}
+
+// TestIdentityLists is E2 and E51 to E59.
+func TestIdentityLists(t *testing.T) {
+	b := newGuardedBench(t)
+	for _, test := range []struct{ rule, path, member, want string }{
+		{"E2-R1", "/v3/projects", "projects.1.name", "region-1_second"},
+		{"E2-R2", "/v3/projects?name=region-1", "projects.0.id", "p1"},
+		{"E53-R1", "/v3/auth/catalog", "catalog.0.endpoints.0.region_id", "region-1"},
+		{"E54-R1", "/v3/auth/domains", "domains.0.name", "acme"},
+		{"E55-R1", "/v3/auth/projects", "projects.0.domain_id", "d1"},
+		{"E56-R1", "/v3/users?name=alice", "users.0.domain_id", "d1"},
+		{"E59-R1", "/v3.0/OS-CREDENTIAL/credentials/AK-ALICE", "credential.status", "active"},
+	} {
+		a := b.as("AK-ALICE", "GET", test.path, "")
+		if a.status != 200 || a.member(t, test.member) != test.want {
+			t.Errorf("%s: %d %s", test.rule, a.status, a.body)
+		}
+	}
+	for _, test := range []struct{ rule, path, body string }{
+		{"E2-R2", "/v3/projects?name=region", `{"projects":[],`},
+		{"E2-R3", "/v3/projects?name=REGION-1", `{"projects":[],`},
+		{"E54-R1", "/v3/auth/domains?name=other", `{"domains":[],`},
+		{"E56-R1", "/v3/users?name=bob", `{"users":[],`},
+	} {
+		if a := b.as("AK-ALICE", "GET", test.path, ""); a.status != 200 || !strings.HasPrefix(a.body, test.body) || !strings.Contains(a.body, `"next":null`) {
+			t.Errorf("%s: %d %s", test.rule, a.status, a.body)
+		}
+	}
+	if a := b.as("AK-ALICE", "GET", "/v3.0/OS-CREDENTIAL/credentials/AK-BOB", ""); a.status != 404 || a.member(t, "errorCode") != "IAM.0404" {
+		t.Errorf("E59-R1 foreign: %d %s", a.status, a.body)
+	}
+	if a := b.want(200, "GET", "/", ""); a.member(t, "versions.values.0.links.0.href") != b.url+"/v3/" {
+		t.Errorf("E51-R1: %s", a.body)
+	}
+	b.want(200, "GET", "/v3/", "")
+	if a := b.do("POST", "/v3.0/OS-AUTH/id-token/tokens", `{"auth":{"id_token":{"id":"x"}}}`); a.status != 401 || a.member(t, "errorCode") != "IAM.0401" {
+		t.Errorf("E58-R1: %d %s", a.status, a.body)
+	}
+}
+
+// TestTemporaryKeys is E57 and S-10.
+func TestTemporaryKeys(t *testing.T) {
+	b := newGuardedBench(t)
+	token := b.want(201, "POST", "/v3/auth/tokens", login("alice", "acme", "alice-password", byProjectID)).header.Get("X-Subject-Token")
+	ask := func(extra string) answerSeen {
+		return b.do("POST", "/v3.0/OS-CREDENTIAL/securitytokens", `{"auth":{"identity":{"methods":["token"],"token":{"id":"`+token+`"`+extra+`}}}}`)
+	}
+	a := ask(`,"duration_seconds":900`)
+	if a.status != 201 || a.member(t, "credential.securitytoken") == "" {
+		t.Fatalf("E57-R1: %d %s", a.status, a.body)
+	}
+	if a := ask(`,"duration_seconds":899`); a.status != 400 || a.member(t, "errorCode") != "IAM.0400" {
+		t.Errorf("E57-R2 duration: %d %s", a.status, a.body)
+	}
+	if a := b.do("POST", "/v3.0/OS-CREDENTIAL/securitytokens", `{"auth":{"identity":{"methods":["assume_role"]}}}`); a.status != 401 {
+		t.Errorf("E57-R2 method: %d %s", a.status, a.body)
+	}
+}
+
+// TestSignedCalls is C-20 to C-26 and A-11 at the HTTP surface; the forms of
+// signatures are tested in package auth.
+func TestSignedCalls(t *testing.T) {
+	b := newGuardedBench(t)
+	const stream = `{"stream_name":"s","partition_count":1}`
+	for _, test := range []struct {
+		rule, ak, method, path, body, want string
+	}{
+		{"C-20", "AK-ALICE", "POST", "/v2/p1/streams", stream, "201"},
+		{"C-26", "AK-ALICE", "POST", "/v2/p1b/streams", stream, "201"},
+		{"C-26 foreign project", "AK-ALICE", "GET", "/v2/p2/streams", "", "DIS.4117"},
+		{"C-26 unknown project", "AK-ALICE", "GET", "/v2/p9/streams", "", "DIS.4117"},
+		{"C-25 unknown key", "AK-NOBODY", "GET", "/v2/p1/streams", "", "APIGW.0301"},
+		{"A-11 reader reads", "AK-RAY", "GET", "/v2/p1/streams/s", "", "200"},
+		{"A-11 reader writes", "AK-RAY", "DELETE", "/v2/p1/streams/s", "", "DIS.4116"},
+		{"C-8 a body on GET counts", "AK-ALICE", "GET", "/v2/p1/streams", `{"ignored":1}`, "200"},
+		{"C-2 a name of IAM is no project", "AK-ALICE", "GET", "/v2/auth/streams", "", "DIS.4117"},
+	} {
+		a := b.as(test.ak, test.method, test.path, test.body)
+		got := fmt.Sprint(a.status)
+		if a.status >= 400 {
+			got = a.code(t)
+		}
+		if got != test.want {
+			t.Errorf("%s: %s, want %s: %s", test.rule, got, test.want, a.body)
+		}
+	}
+	if a := b.do("GET", "/v2/p1/streams", ""); a.status != 401 || a.code(t) != "APIGW.0301" {
+		t.Errorf("1.2: no credentials: %d %s", a.status, a.body)
+	}
+	// A body that is not the one that was signed.
+	signed := b.as("AK-ALICE", "POST", "/v2/p1/apps", `{"app_name":"a"}`)
+	if signed.status != 201 {
+		t.Fatalf("%d %s", signed.status, signed.body)
+	}
+}
+
+// TestPolicies is section 7, E9, E10 and E50.
+func TestPolicies(t *testing.T) {
+	b := newGuardedBench(t)
+	must := func(ak, method, path, body, want string) answerSeen {
+		t.Helper()
+		a := b.as(ak, method, path, body)
+		got := fmt.Sprint(a.status)
+		if a.status >= 400 {
+			got = a.code(t)
+		}
+		if got != want {
+			t.Fatalf("%s: %s %s %s: %s, want %s: %s", ak, method, path, body, got, want, a.body)
+		}
+		return a
+	}
+	must("AK-ALICE", "POST", "/v2/p1/streams", `{"stream_name":"s","partition_count":1}`, "201")
+	id := must("AK-ALICE", "GET", "/v2/p1/streams/s", "", "200").member(t, "stream_id").(string)
+	put := `{"stream_name":"","stream_id":"` + id + `","records":[{"data":"YQ=="}]}`
+	must("AK-BOB", "POST", "/v2/p2/records", put, "DIS.4116") // A-7
+	must("AK-BOB", "POST", "/v2/p2/records", strings.Replace(put, id, "0000000000000000000", 1), "DIS.4301")
+
+	grant := func(principal, action string) string {
+		return fmt.Sprintf(`{"stream_id":%q,"principal_name":%q,"action_type":%q,"effect":"accept"}`, id, principal, action)
+	}
+	const policies = "/v2/p1/streams/s/policies"
+	must("AK-ALICE", "POST", policies, grant("other.bob", "putRecords"), "200")
+	must("AK-ALICE", "POST", policies, grant("other.bob", "putRecords"), "200")              // E9-R1, again
+	must("AK-BOB", "POST", "/v2/p2/records", put, "200")                                     // A-4
+	must("AK-CAROL", "POST", "/v2/p2/records", put, "DIS.4116")                              // another user
+	must("AK-BOB", "GET", "/v2/p2/cursors?partition-id=0&stream-id="+id, "", "DIS.4116")     // another action
+	must("AK-BOB", "GET", "/v2/p2/streams/x?stream_id="+id, "", "DIS.4116")                  // another action
+	must("AK-ALICE", "POST", policies, grant("other.*", "getRecords"), "200")                // every user
+	must("AK-ALICE", "POST", policies, grant("other , other.carol", "getStreamInfo"), "200") // E9-R2
+	must("AK-CAROL", "GET", "/v2/p2/streams?stream_id="+id, "", "200")                       // A-5, E42-R1
+	must("AK-CAROL", "GET", "/v2/p2/streams/"+id, "", "200")                                 // E6-R10
+	cursor := must("AK-CAROL", "GET", "/v2/p2/cursors?partition-id=0&stream-id="+id, "", "200").member(t, "partition_cursor").(string)
+	must("AK-CAROL", "GET", "/v2/p2/records?partition-cursor="+cursor, "", "200")
+	must("AK-CAROL", "POST", "/v2/p2/apps", `{"app_name":"mine"}`, "201")
+	must("AK-CAROL", "POST", "/v2/p2/checkpoints", `{"app_name":"mine","stream_id":"`+id+`","partition_id":"0","sequence_number":"1"}`, "201") // L-26
+	must("AK-CAROL", "GET", "/v2/p2/checkpoints?app_name=mine&partition_id=0&stream_id="+id, "", "200")
+	must("AK-CAROL", "GET", "/v2/p2/apps/mine/streams/"+id, "", "200")
+	must("AK-CAROL", "DELETE", "/v2/p2/streams/s", "", "DIS.4301") // A-8, by name there is none
+	must("AK-ALICE", "GET", policies, "", "200")
+
+	for _, bad := range []struct{ rule, body, want string }{
+		{"E9-R4", grant("other.nobody", "putRecords"), "DIS.4200"},
+		{"E9-R4", grant("nowhere.*", "putRecords"), "DIS.4200"},
+		{"E9-R2", grant("other.bob,,other.carol", "putRecords"), "DIS.4200"},
+		{"E9", grant("other.bob", "deleteStream"), "DIS.4200"},
+		{"E9", strings.Replace(grant("other.bob", "putRecords"), "accept", "deny", 1), "DIS.4200"},
+		{"E9-R3", strings.Replace(grant("other.bob", "putRecords"), id, "0000000000000000000", 1), "DIS.4301"},
+		{"E9", `{}`, "DIS.4202"},
+	} {
+		must("AK-ALICE", "POST", policies, bad.body, bad.want)
+	}
+	list := must("AK-ALICE", "GET", policies, "", "200")
+	if list.member(t, "rules.0.principal_name") != "other.bob" || list.member(t, "rules.1.principal") != "d2.*" || list.member(t, "streamId") != id {
+		t.Errorf("E10: %s", list.body)
+	}
+	must("AK-ALICE", "DELETE", policies, grant("other.bob", "putRecords"), "204") // E50-R1
+	must("AK-ALICE", "DELETE", policies, grant("other.bob", "putRecords"), "204") // again
+	must("AK-BOB", "POST", "/v2/p2/records", put, "DIS.4116")                     // revoked at once
+	must("AK-ALICE", "DELETE", policies, grant("other.*", "getRecords"), "204")
+	must("AK-CAROL", "GET", "/v2/p2/records?partition-cursor="+cursor, "", "DIS.4116") // E20-R10
+	must("AK-ALICE", "DELETE", "/v2/p1/streams/s", "", "204")
+	must("AK-BOB", "POST", "/v2/p2/records", put, "DIS.4301")
+}
+
+// TestAdministration: only administrators, or this machine without credentials.
+func TestAdministration(t *testing.T) {
+	b := newGuardedBench(t)
+	if a := b.as("AK-ALICE", "GET", "/_disd/keys", ""); a.status != 403 {
+		t.Errorf("a member: %d %s", a.status, a.body)
+	}
+	if a := b.do("GET", "/_disd/keys", "", "X-Forwarded-For", "10.0.0.1"); a.status != 401 {
+		t.Errorf("through a proxy: %d %s", a.status, a.body)
+	}
+	if a := b.as("AK-ROOT", "GET", "/_disd/keys", ""); a.status != 200 || strings.Contains(a.body, "sk-") {
+		t.Errorf("an administrator: %d %s", a.status, a.body)
+	}
+	b.want(204, "PUT", "/_disd/keys/AK-BOB", `{"active":false}`)
+	if a := b.as("AK-BOB", "GET", "/v2/p2/streams", ""); a.status != 401 {
+		t.Errorf("a disabled key: %d", a.status)
+	}
+	b.want(204, "PUT", "/_disd/keys/AK-BOB", `{"active":true}`)
+	if a := b.as("AK-BOB", "GET", "/v2/p2/streams", ""); a.status != 200 {
+		t.Errorf("an enabled key: %d", a.status)
+	}
+	b.want(400, "PUT", "/_disd/keys/AK-NOBODY", `{"active":true}`)
+	if a := b.as("AK-ALICE", "POST", "/v2/p1/streams", `{"stream_name":"s","partition_count":1}`); a.status != 201 {
+		t.Fatal(a)
+	}
+	b.want(204, "PUT", "/_disd/projects/p1/streams/s", `{"frozen":true}`)
+	if a := b.as("AK-ALICE", "POST", "/v2/p1/records", `{"stream_name":"s","records":[{"data":""}]}`); a.code(t) != "DIS.4205" {
+		t.Errorf("L-2: %s", a.body)
+	}
+	if a := b.as("AK-ALICE", "GET", "/v2/p1/streams/s", ""); a.member(t, "status") != "FROZEN" {
+		t.Errorf("L-3: %s", a.body)
+	}
+}
+
+// TestAudit: changes and refusals are told, reads and data are not.
+func TestAudit(t *testing.T) {
+	var seen []string
+	b := newGuardedBench(t, func(o *Options) {
+		o.Audit = func(e audit.Entry) { seen = append(seen, e.User+" "+e.Operation+" "+e.Code) }
+	})
+	b.as("AK-ALICE", "POST", "/v2/p1/streams", `{"stream_name":"s","partition_count":1}`)
+	b.as("AK-ALICE", "GET", "/v2/p1/streams/s", "")
+	b.as("AK-ALICE", "POST", "/v2/p1/records", `{"stream_name":"s","records":[{"data":""}]}`)
+	b.as("AK-RAY", "DELETE", "/v2/p1/streams/s", "")
+	b.do("GET", "/v2/p1/streams", "")
+	b.do("POST", "/v3/auth/tokens", login("alice", "acme", "alice-password", byProjectID))
+	want := "alice CreateStream ok;ray DeleteStream DIS.4116; ListStreams APIGW.0301;alice CreateToken ok"
+	if got := strings.Join(seen, ";"); got != want {
+		t.Errorf("audited\n%s, want\n%s", got, want)
+	}
+}
+
+// TestSignedTooLarge is C-21 and S-12.
+func TestSignedTooLarge(t *testing.T) {
+	b := newGuardedBench(t)
+	body := strings.Repeat(" ", auth.MaxSignedBody) + `{"app_name":"a"}`
+	a := b.as("AK-ALICE", "POST", "/v2/p1/apps", body)
+	if a.status != http.StatusRequestEntityTooLarge || a.code(t) != "APIGW.0201" {
+		t.Errorf("S-12: %d %s", a.status, a.body)
+	}
+	body = body[len(`{"app_name":"a"}`):]
+	if a := b.as("AK-ALICE", "POST", "/v2/p1/apps", body); a.status != 201 {
+		t.Errorf("C-21, inclusive: %d %s", a.status, a.body)
+	}
+}
