@@ -165,6 +165,7 @@ func itemsOf(err error) []string {
 	var field *storage.FieldError
 	var bounds *cursor.RangeError
 	var old *cursor.TimestampError
+	var missing *transfer.DestinationError
 	switch {
 	case errors.As(err, &d):
 		return d.items
@@ -172,6 +173,8 @@ func itemsOf(err error) []string {
 		return []string{field.Field + ": " + field.Reason}
 	case errors.As(err, &bounds):
 		return []string{bounds.Seq.String(), " should be within ", bounds.Oldest.String(), " ", bounds.Next.String()}
+	case errors.As(err, &missing):
+		return []string{missing.Name}
 	case errors.As(err, &old):
 		return []string{"timestamp is expired, timestamp should be larger than " + strconv.FormatInt(old.Oldest, 10)}
 	}

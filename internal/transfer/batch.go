@@ -1,0 +1,135 @@
+package transfer
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"disd/internal/storage"
+)
+
+// An Intent is a batch that is recorded before anything of it is sent (D-12).
+// Whatever its bytes and names depend on is in it, so that after a crash, and
+// after changes of task and stream, the same batch goes out again.
+type Intent struct {
+	First     storage.Seq `json:"first"`
+	Last      storage.Seq `json:"last"`
+	Generated int64       `json:"generated"` // ms
+	Zone      string      `json:"zone"`      // of time directories and of times in records
+
+	Revision   int        `json:"revision"` // of the descriptor
+	Descriptor Descriptor `json:"descriptor"`
+	Stream     Stream     `json:"stream"`
+
+	// Diverted is set before a batch that could not be delivered is written to
+	// the error directory; it is never offered to the destination again.
+	Diverted bool `json:"diverted,omitempty"`
+
+	// Version of the rules by which names and bytes are made.
+	Version int `json:"version"`
+}
+
+// intentVersion is the only version of the rules so far.
+const intentVersion = 1
+
+// records returns how many sequence numbers the batch spans.
+func (i *Intent) records() int64 { return int64(i.Last-i.First) + 1 }
+
+// batch returns the batch of an intent, without records.
+func (t *Tasks) batch(row *Task, partition int32, i *Intent) (Batch, error) {
+	if i.Version != intentVersion {
+		return Batch{}, fmt.Errorf("a batch was begun by version %d of the rules, which this server does not know", i.Version)
+	}
+	zone, err := time.LoadLocation(i.Zone)
+	if err != nil {
+		return Batch{}, fmt.Errorf("time zone of a batch: %w", err)
+	}
+	password, err := t.vault.open(row.ID, row.Secret)
+	target := row.target(i.Stream, password)
+	target.Descriptor = i.Descriptor
+	return Batch{
+		Target: target, Partition: partition, First: i.First, Last: i.Last,
+		Generated: time.UnixMilli(i.Generated).In(zone),
+	}, err
+}
+
+// Name returns the file name of a part of the batch, without directory (D-10).
+func (b *Batch) Name(first, last storage.Seq, ext string) string {
+	return fmt.Sprintf("%s-%s-shardId-%010d-%d-%d%s", b.Target.Stream.Name, b.Target.TaskName, b.Partition, first, last, ext)
+}
+
+// A bad record could not be read as the stream says it must be (D-9).
+type bad struct {
+	Seq    string `json:"sequence_number"`
+	Reason string `json:"reason"`
+	Data   []byte `json:"data"`
+}
+
+// fill gives the batch its records, decompressed (D-3). Those that do not
+// decompress are returned apart.
+func (b *Batch) fill(records []storage.Record) (spoiled []bad) {
+	if b.Target.Stream.Compression == "" {
+		b.Records = records
+		return nil
+	}
+	for _, r := range records {
+		data, err := decompress(b.Target.Stream.Compression, r.Data)
+		if err != nil {
+			spoiled = append(spoiled, bad{r.Seq.String(), err.Error(), r.Data})
+			continue
+		}
+		r.Data = data
+		b.Records = append(b.Records, r)
+	}
+	return spoiled
+}
+
+// errorDirectories are where what cannot be delivered is put (D-8).
+var errorDirectories = map[Type]string{OBS: "obs_error", DWS: "dws_error", MRS: "mrs_error", DLI: "dli_error"}
+
+// errorObject returns bucket and key of an object in the error directory. The
+// bucket is "" when there is none (CT-7).
+func (b *Batch) errorObject(ext string) (bucket, key string) {
+	d := b.Target.Descriptor
+	bucket, prefix := d.backup()
+	dir := errorDirectories[d.Type]
+	switch {
+	case d.Members["opentsdb_schema"] != nil:
+		dir = "opentsdb_error"
+	case d.Type == CloudTable:
+		dir = "cloudtable_error"
+	}
+	return bucket, join(prefix, dir, b.Name(b.First, b.Last, ext))
+}
+
+// join makes a key of path elements; empty ones leave none (D-8).
+func join(elements ...string) string {
+	parts := strings.FieldsFunc(strings.Join(elements, "/"), func(r rune) bool { return r == '/' })
+	return strings.Join(parts, "/")
+}
+
+// lines writes bad records one a line.
+func lines(spoiled []bad) []byte {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	for i := range spoiled {
+		enc.Encode(&spoiled[i]) // cannot fail
+	}
+	return b.Bytes()
+}
+
+// delimited writes records one behind the other, each followed by the delimiter
+// (OBS-4).
+func delimited(records []storage.Record, delimiter string) []byte {
+	size := 0
+	for i := range records {
+		size += len(records[i].Data) + len(delimiter)
+	}
+	out := make([]byte, 0, size)
+	for i := range records {
+		out = append(append(out, records[i].Data...), delimiter...)
+	}
+	return out
+}

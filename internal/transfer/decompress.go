@@ -1,0 +1,59 @@
+package transfer
+
+import (
+	"archive/zip"
+	"bytes"
+	"compress/gzip"
+	"fmt"
+	"io"
+
+	"github.com/golang/snappy"
+
+	"disd/internal/storage"
+)
+
+// decompress reads the data of a record in the stream's compression_format:
+// gzip, zip (its first entry) or snappy (one raw block). What would be larger
+// than a record can be is refused.
+func decompress(format string, data []byte) ([]byte, error) {
+	switch format {
+	case "gzip":
+		r, err := gzip.NewReader(bytes.NewReader(data))
+		if err != nil {
+			return nil, err
+		}
+		return readBounded(r)
+	case "zip":
+		return unzip(data)
+	case "snappy":
+		if n, err := snappy.DecodedLen(data); err != nil || n > storage.MaxData {
+			return nil, fmt.Errorf("snappy block of %d bytes: %w", n, snappy.ErrCorrupt)
+		}
+		return snappy.Decode(nil, data)
+	}
+	return nil, fmt.Errorf("unknown compression format %q", format)
+}
+
+func unzip(data []byte) ([]byte, error) {
+	z, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return nil, err
+	}
+	if len(z.File) == 0 {
+		return nil, fmt.Errorf("zip without an entry")
+	}
+	r, err := z.File[0].Open()
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return readBounded(r)
+}
+
+func readBounded(r io.Reader) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, storage.MaxData+1))
+	if err == nil && len(data) > storage.MaxData {
+		err = fmt.Errorf("expands to more than %d bytes", storage.MaxData)
+	}
+	return data, err
+}

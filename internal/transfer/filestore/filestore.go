@@ -1,0 +1,107 @@
+// Package filestore keeps objects as files: a bucket is a directory, and the
+// slashes of a key are directories in it. It stands in for OBS where there is no
+// object store.
+package filestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"disd/internal/storage/vfs"
+	"disd/internal/transfer"
+)
+
+// Options of a Store.
+type Options struct {
+	Dir string // that holds the buckets; it must exist
+	FS  vfs.FS // default vfs.OS
+}
+
+// A Store is a transfer.Store. A bucket is made with mkdir.
+type Store struct {
+	dir string
+	fs  vfs.FS
+}
+
+// Open returns the buckets below a directory.
+func Open(opts Options) *Store {
+	if opts.FS == nil {
+		opts.FS = vfs.OS
+	}
+	return &Store{opts.Dir, opts.FS}
+}
+
+// Bucket implements transfer.Store.
+func (s *Store) Bucket(_ context.Context, bucket string) error {
+	names, err := s.fs.ReadDir(s.dir)
+	if err != nil {
+		return fmt.Errorf("%w: %w", transfer.ErrBucketAccess, err)
+	}
+	if !slices.Contains(names, bucket+"/") {
+		return &transfer.DestinationError{Err: transfer.ErrBucket, Name: bucket}
+	}
+	return nil
+}
+
+// Put implements transfer.Store. The object appears whole, under its own name,
+// when it is on stable storage; a crash leaves at most a file that ends in .tmp,
+// which the next Put of the same object replaces.
+func (s *Store) Put(ctx context.Context, bucket, key string, content []byte) error {
+	dir, name, err := s.locate(bucket, key)
+	if err != nil {
+		return err
+	}
+	if err := s.Bucket(ctx, bucket); err != nil {
+		return fmt.Errorf("%w: %w", transfer.ErrRefused, err)
+	}
+	if err := s.makeDirs(bucket, path.Dir(key)); err != nil {
+		return err
+	}
+	return vfs.WriteFile(s.fs, dir, name, content)
+}
+
+// Has implements transfer.Store.
+func (s *Store) Has(_ context.Context, bucket, key string) (bool, error) {
+	dir, name, err := s.locate(bucket, key)
+	if err != nil {
+		return false, err
+	}
+	f, err := s.fs.OpenFile(dir+"/"+name, vfs.Read)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return true, f.Close()
+}
+
+// locate returns directory and name of an object's file. What would lie
+// elsewhere than in the bucket is refused.
+func (s *Store) locate(bucket, key string) (dir, name string, err error) {
+	if !fs.ValidPath(bucket+"/"+key) || strings.Contains(bucket, "/") || bucket == "." || key == "." {
+		return "", "", fmt.Errorf("%w: no file can have the name %q in bucket %q", transfer.ErrRefused, key, bucket)
+	}
+	return path.Join(s.dir, bucket, path.Dir(key)), path.Base(key), nil
+}
+
+// makeDirs makes the directories of a key. Each is durable before anything is
+// put into it.
+func (s *Store) makeDirs(bucket, dir string) error {
+	parent := s.dir + "/" + bucket
+	if dir == "." {
+		return nil
+	}
+	for element := range strings.SplitSeq(dir, "/") {
+		if err := vfs.MkdirSync(s.fs, parent, element); err != nil {
+			return err
+		}
+		parent += "/" + element
+	}
+	return nil
+}

@@ -1,0 +1,149 @@
+package transfer
+
+import (
+	"context"
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+
+	"disd/internal/storage"
+)
+
+// objects delivers to OBS: each batch is one object, or one for each time
+// directory when the directory follows the records (OBS-1 to OBS-4).
+type objects struct{ store Store }
+
+// Check implements Opener. The bucket of a task is checked by its owner.
+func (objects) Check(context.Context, Target) error { return nil }
+
+// Open implements Opener.
+func (o objects) Open(context.Context, Target) (Sink, error) { return o, nil }
+
+// Close implements Sink.
+func (objects) Close() error { return nil }
+
+// Deliver implements Sink: putting the same objects again changes nothing.
+func (o objects) Deliver(ctx context.Context, b Batch) error {
+	bucket := b.Target.Descriptor.Text("obs_bucket_path")
+	for _, f := range filesOf(&b) {
+		if err := o.store.Put(ctx, bucket, f.key, delimited(f.records, b.Target.Descriptor.delimiter())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Delivered implements Settler. Which objects a batch was split into cannot be
+// told without its records.
+func (o objects) Delivered(ctx context.Context, b Batch) (bool, error) {
+	if b.Target.Descriptor.split() {
+		return false, nil
+	}
+	return o.store.Has(ctx, b.Target.Descriptor.Text("obs_bucket_path"), b.key(b.Generated, b.First, b.Last))
+}
+
+// delimiter ends each record of a text file (4.3-N1, 4.3-N2).
+func (d Descriptor) delimiter() string {
+	switch s := d.Text("record_delimiter"); s {
+	case "", `\n`:
+		return "\n"
+	default:
+		return s
+	}
+}
+
+// split says whether a batch becomes one file for each directory (OBS-3).
+func (d Descriptor) split() bool {
+	return d.Members["processing_schema"] != nil && d.timeFormat() != ""
+}
+
+func (d Descriptor) timeFormat() string {
+	if f := d.Text("partition_format"); f != "N/A" {
+		return f
+	}
+	return ""
+}
+
+// A file is what becomes one object.
+type file struct {
+	key     string
+	records []storage.Record
+}
+
+// filesOf cuts a batch into files, in the order of their first records.
+func filesOf(b *Batch) []*file {
+	if !b.Target.Descriptor.split() {
+		return []*file{{b.key(b.Generated, b.First, b.Last), b.Records}}
+	}
+	var files []*file
+	byDir := make(map[string]*file)
+	times := make(map[*file]time.Time)
+	for _, r := range b.Records {
+		at, ok := b.timeOf(r.Data)
+		if !ok {
+			at = b.Generated
+		}
+		dir := layoutOf(b.Target.Descriptor.timeFormat(), at)
+		f := byDir[dir]
+		if f == nil {
+			f = &file{}
+			byDir[dir], times[f] = f, at
+			files = append(files, f)
+		}
+		f.records = append(f.records, r)
+	}
+	for _, f := range files {
+		f.key = b.key(times[f], f.records[0].Seq, f.records[len(f.records)-1].Seq)
+	}
+	return files
+}
+
+// key is the name of an object in its bucket (OBS-1).
+func (b *Batch) key(at time.Time, first, last storage.Seq) string {
+	d := b.Target.Descriptor
+	return join(d.Text("file_prefix"), layoutOf(d.timeFormat(), at), b.Name(first, last, ".txt"))
+}
+
+// layouts translates the letters of time formats into Go's.
+var layouts = strings.NewReplacer("yyyy", "2006", "MM", "01", "dd", "02", "HH", "15", "mm", "04", "ss", "05")
+
+func layoutOf(format string, t time.Time) string { return t.Format(layouts.Replace(format)) }
+
+// timeOf reads a record's own time, as the processing schema says.
+func (b *Batch) timeOf(data []byte) (t time.Time, ok bool) {
+	d := b.Target.Descriptor
+	v, ok := attribute(data, d.Object("processing_schema", "timestamp_name"))
+	if !ok {
+		return t, false
+	}
+	if d.Object("processing_schema", "timestamp_type") == "String" {
+		layout := layouts.Replace(d.Object("processing_schema", "timestamp_format"))
+		t, err := time.ParseInLocation(layout, v, b.Generated.Location())
+		return t, err == nil
+	}
+	ms, err := strconv.ParseInt(v, 10, 64)
+	return time.UnixMilli(ms).In(b.Generated.Location()), err == nil && len(v) == 13
+}
+
+// attribute returns the text of a scalar in JSON data: by its name, else by its
+// dotted path (CT-4).
+func attribute(data []byte, path string) (string, bool) {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(data, &members) != nil {
+		return "", false
+	}
+	if raw, ok := members[path]; ok {
+		s, err := scalar(raw, true)
+		return s, err == nil
+	}
+	for i := range len(path) {
+		if path[i] != '.' {
+			continue
+		}
+		if raw, ok := members[path[:i]]; ok {
+			return attribute(raw, path[i+1:])
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,488 @@
+package transfer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"disd/internal/storage"
+	"disd/internal/storage/catalog"
+)
+
+// A State is the state of a task, or of one partition in it (4.2).
+type State string
+
+const (
+	Starting State = "STARTING" // the server has not begun to run it
+	Running  State = "RUNNING"
+	Abnormal State = "ABNORMAL" // the destination fails at the moment
+	Paused   State = "PAUSED"   // stopped by its owner
+	Failed   State = "ERROR"    // waits for its owner: the destination refused a batch
+)
+
+// A Task is a transfer task as it is stored.
+type Task struct {
+	ID         string     `json:"id"`
+	StreamID   string     `json:"stream_id"`
+	Name       string     `json:"name"`
+	Created    int64      `json:"created"` // ms
+	Descriptor Descriptor `json:"descriptor"`
+	Secret     []byte     `json:"secret,omitempty"` // the descriptor's password, encrypted
+	Revision   int        `json:"revision"`         // counts changes of the descriptor
+
+	// Paused is what the owner wants, not what happens at the moment.
+	Paused bool `json:"paused,omitempty"`
+}
+
+// A Position is how far a task has come in one partition.
+type Position struct {
+	Next      storage.Seq `json:"next"`                // to deliver
+	Discarded int64       `json:"discarded,omitempty"` // records that did not reach the destination (D-9)
+	Delivered int64       `json:"delivered,omitempty"` // ms of the last delivery, 0 before the first
+	Last      storage.Seq `json:"last"`                // delivered, -1 before the first
+}
+
+// A Gap is a run of records that retention removed before a task read them.
+type Gap struct {
+	Last  storage.Seq `json:"last"` // the first is in the key
+	Found int64       `json:"found"`
+}
+
+// All tables begin with the stream, whose deletion takes them along.
+var (
+	tasks     = catalog.NewTable[Task]("tasks")              // stream id, task name
+	positions = catalog.NewTable[Position]("task_positions") // stream id, task id, partition (10 digits)
+	intents   = catalog.NewTable[Intent]("task_intents")     // stream id, task id, partition (10 digits)
+	gaps      = catalog.NewTable[Gap]("task_gaps")           // stream id, task id, partition (10 digits), first (19 digits)
+)
+
+func padded(n int64, width int) string { return fmt.Sprintf("%0*d", width, n) }
+
+func (row *Task) key(partition int32) []string {
+	return []string{row.StreamID, row.ID, padded(int64(partition), 10)}
+}
+
+// stored returns ErrTaskNotFound unless the task exists in the picture of a
+// transaction. Whoever writes about a task asks first, so that nothing is left
+// of one that was deleted.
+func (row *Task) stored(tx *catalog.Tx) error {
+	now, ok, err := tasks.Get(tx, row.StreamID, row.Name)
+	if err == nil && (!ok || now.ID != row.ID) {
+		err = ErrTaskNotFound
+	}
+	return err
+}
+
+// A task is a live one.
+type task struct {
+	streamID, id, name string // never change
+
+	change sync.Mutex // held by whoever changes the row
+
+	mu      sync.Mutex
+	row     Task // as stored
+	runs    map[int32]*run
+	failed  error // why nothing is delivered until the owner starts it again
+	halted  bool  // no batch may be begun
+	working sync.WaitGroup
+	ctx     context.Context // of batches on their way
+	cancel  context.CancelFunc
+}
+
+func newTask(row Task) *task {
+	k := &task{streamID: row.StreamID, id: row.ID, name: row.Name, row: row, runs: make(map[int32]*run)}
+	k.ctx, k.cancel = context.WithCancel(context.Background())
+	return k
+}
+
+// load reads how far the task has come.
+func (k *task) load(tx *catalog.Tx) error {
+	own := []string{k.row.StreamID, k.row.ID}
+	err := positions.Each(tx, own, func(key []string, p Position) error {
+		r, err := k.runOf(key[2])
+		r.position = p
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return intents.Each(tx, own, func(key []string, i Intent) error {
+		r, err := k.runOf(key[2])
+		r.intent = &i
+		return err
+	})
+}
+
+func (k *task) runOf(partition string) (*run, error) {
+	id, err := strconv.ParseInt(partition, 10, 32)
+	return k.run(int32(id)), err
+}
+
+// run returns the run of a partition. One that is new to the task is read from
+// its first record (D-5).
+func (k *task) run(partition int32) *run {
+	r := k.runs[partition]
+	if r == nil {
+		r = &run{partition: partition, position: Position{Last: -1}}
+		k.runs[partition] = r
+	}
+	return r
+}
+
+// snapshot returns the stored task.
+func (k *task) snapshot() Task {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.row
+}
+
+// Create makes a task that runs when nil is returned (TC-R1 to TC-R7). The
+// descriptor comes from Parse. An error of Streams, ErrTaskQuota, ErrTaskExists,
+// a storage.FieldError or one of the errors of destinations; nothing is stored
+// then.
+func (t *Tasks) Create(ctx context.Context, streamID string, d Descriptor) error {
+	stream, err := t.opts.Streams.Describe(streamID)
+	if err != nil {
+		return err
+	}
+	if err := d.suits(stream); err != nil {
+		return err
+	}
+	row := Task{
+		ID: catalog.NewID(), StreamID: streamID, Name: d.Text("task_name"),
+		Created: t.opts.Now().UnixMilli(), Descriptor: d,
+	}
+	free, err := t.reserve(&row)
+	if err != nil {
+		return err
+	}
+	defer free()
+	secret := d.hide()
+	if err := t.examine(ctx, row.target(stream, secret)); err != nil {
+		return err
+	}
+	row.Secret = t.vault.seal(row.ID, secret)
+	k := newTask(row)
+	if err := t.place(ctx, k, stream); err != nil {
+		return err
+	}
+	err = t.opts.DB.Update(func(tx *catalog.Tx) error {
+		if err := t.opts.Streams.Exists(tx, streamID); err != nil {
+			return err
+		}
+		for id, r := range k.runs {
+			if err := positions.Put(tx, r.position, row.key(id)...); err != nil {
+				return err
+			}
+		}
+		return tasks.Put(tx, row, streamID, row.Name)
+	})
+	if err == nil {
+		t.publish(k)
+	}
+	return err
+}
+
+// reserve takes the name and the quota of a task to be made. What it returns
+// gives the name back if it was not used.
+func (t *Tasks) reserve(row *Task) (free func(), err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	names := t.byID[row.StreamID]
+	if len(names) >= t.opts.Quota && t.opts.Exceeded() {
+		return nil, ErrTaskQuota
+	}
+	if _, taken := names[row.Name]; taken {
+		return nil, ErrTaskExists
+	}
+	if names == nil {
+		names = make(map[string]*task)
+		t.byID[row.StreamID] = names
+	}
+	names[row.Name] = nil
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if k, made := t.byID[row.StreamID][row.Name]; made && k == nil {
+			t.removeLocked(row.StreamID, row.Name)
+		}
+	}, nil
+}
+
+// place sets where the task starts in every partition there is (TC-R7, D-5).
+func (t *Tasks) place(ctx context.Context, k *task, stream Stream) error {
+	for id, status := range stream.Partitions {
+		if status == Expired {
+			continue
+		}
+		log, err := t.opts.Logs.Open(ctx, storage.LogID{Stream: stream.ID, Partition: int32(id)})
+		if err != nil {
+			return err
+		}
+		oldest, next := log.Bounds()
+		if k.row.Descriptor.fromOldest() {
+			next = oldest
+		}
+		k.run(int32(id)).position.Next = next
+	}
+	return nil
+}
+
+func (row *Task) target(stream Stream, password string) Target {
+	return Target{TaskID: row.ID, TaskName: row.Name, Stream: stream, Descriptor: row.Descriptor, Password: password}
+}
+
+// examine looks whether the outside world has what a task needs (TC-R6).
+func (t *Tasks) examine(ctx context.Context, target Target) error {
+	if err := t.opts.Agency(target.Stream.Project, target.Descriptor.Text("agency_name")); err != nil {
+		return err
+	}
+	opener, err := t.opener(target.Descriptor.Type)
+	if err != nil {
+		return err
+	}
+	if err := opener.Check(ctx, target); err != nil {
+		return err
+	}
+	bucket, _ := target.Descriptor.backup()
+	if bucket == "" {
+		return nil
+	}
+	return t.opts.Store.Bucket(ctx, bucket)
+}
+
+// missing is what a server without destinations of a type does not have.
+var missing = map[Type]error{DWS: ErrDWSCluster, MRS: ErrMRSCluster, DLI: ErrDLIDatabase, CloudTable: ErrCloudTableCluster}
+
+// opener returns what reaches destinations of a type.
+func (t *Tasks) opener(kind Type) (Opener, error) {
+	if kind == OBS {
+		return objects{t.opts.Store}, nil
+	}
+	if o := t.opts.Destinations[kind]; o != nil {
+		return o, nil
+	}
+	return nil, &DestinationError{missing[kind], "this server has no destination of type " + string(kind)}
+}
+
+// backup returns the bucket and the prefix of objects that a task makes beside
+// or, with OBS, instead of what it delivers to its destination.
+func (d Descriptor) backup() (bucket, prefix string) {
+	if d.Type == CloudTable {
+		return d.Text("obs_backup_bucket_path"), d.Text("backup_file_prefix")
+	}
+	return d.Text("obs_bucket_path"), d.Text("file_prefix")
+}
+
+// Update changes the descriptor of a task to that of ParseUpdate, all or nothing
+// (E48). Batches already sealed are delivered as they were meant. ErrTaskNotFound,
+// or an error of Create.
+func (t *Tasks) Update(ctx context.Context, streamID string, change Descriptor) error {
+	stream, err := t.opts.Streams.Describe(streamID)
+	if err != nil {
+		return err
+	}
+	k, err := t.find(streamID, change.Text("task_name"))
+	if err != nil {
+		return err
+	}
+	k.change.Lock()
+	defer k.change.Unlock()
+	row := k.snapshot()
+	row.Descriptor, err = row.Descriptor.changed(change)
+	if err != nil {
+		return err
+	}
+	if err := row.Descriptor.suits(stream); err != nil {
+		return err
+	}
+	secret, err := t.changedSecret(&row)
+	if err != nil {
+		return err
+	}
+	if err := t.examine(ctx, row.target(stream, secret)); err != nil {
+		return err
+	}
+	row.Revision++
+	return t.replace(k, row)
+}
+
+// changed returns the merged descriptor, checked like a new one.
+func (d Descriptor) changed(change Descriptor) (Descriptor, error) {
+	if change.Type != d.Type {
+		return d, invalid("destination_type", "is "+string(d.Type)+" and cannot be changed")
+	}
+	merged := d.merge(change)
+	if merged.strategy() != d.strategy() {
+		return d, invalid("consumer_strategy", "cannot be changed")
+	}
+	return merged, merged.check()
+}
+
+// changedSecret takes a new password out of the descriptor; the mask, which is
+// all that clients are shown, stands for the old one.
+func (t *Tasks) changedSecret(row *Task) (string, error) {
+	if secret := row.Descriptor.Text(secretMember); secret == hidden {
+		return t.vault.open(row.ID, row.Secret)
+	}
+	secret := row.Descriptor.hide()
+	row.Secret = t.vault.seal(row.ID, secret)
+	return secret, nil
+}
+
+// replace stores a changed row. k.change is held.
+func (t *Tasks) replace(k *task, row Task) error {
+	err := t.opts.DB.Update(func(tx *catalog.Tx) error {
+		if err := row.stored(tx); err != nil {
+			return err
+		}
+		return tasks.Put(tx, row, row.StreamID, row.Name)
+	})
+	if err == nil {
+		k.mu.Lock()
+		k.row = row
+		k.mu.Unlock()
+	}
+	return err
+}
+
+// Delete stops a task and forgets it with all its positions (E24). Nothing is
+// written to the destination after it returned. ErrTaskNotFound.
+func (t *Tasks) Delete(streamID, name string) error {
+	k, err := t.find(streamID, name)
+	if err != nil {
+		return err
+	}
+	k.change.Lock()
+	defer k.change.Unlock()
+	k.halt()
+	row := k.snapshot()
+	err = t.opts.DB.Update(func(tx *catalog.Tx) error {
+		if err := row.stored(tx); err != nil {
+			return err
+		}
+		_, err1 := positions.Clear(tx, row.StreamID, row.ID)
+		_, err2 := intents.Clear(tx, row.StreamID, row.ID)
+		_, err3 := gaps.Clear(tx, row.StreamID, row.ID)
+		return errors.Join(err1, err2, err3, tasks.Delete(tx, row.StreamID, row.Name))
+	})
+	if err != nil && !errors.Is(err, ErrTaskNotFound) {
+		k.resume()
+		return err
+	}
+	t.drop(k)
+	return err
+}
+
+// Start lets tasks go on where they stopped, all or none (E26). Each is named by
+// its id or its name. ErrTaskNotFound.
+func (t *Tasks) Start(streamID string, ids []string) error {
+	return t.pause(streamID, ids, false)
+}
+
+// Stop pauses tasks, all or none (E27). What is on its way is delivered, or
+// given back after a few seconds. ErrTaskNotFound.
+func (t *Tasks) Stop(streamID string, ids []string) error {
+	return t.pause(streamID, ids, true)
+}
+
+func (t *Tasks) pause(streamID string, ids []string, paused bool) error {
+	named, err := t.resolve(streamID, ids)
+	if err != nil {
+		return err
+	}
+	for _, k := range named {
+		k.change.Lock()
+		defer k.change.Unlock()
+	}
+	if paused {
+		haltAll(named)
+	}
+	err = t.opts.DB.Update(func(tx *catalog.Tx) error {
+		for _, k := range named {
+			row := k.snapshot()
+			if err := row.stored(tx); err != nil {
+				return err
+			}
+			row.Paused = paused
+			if err := tasks.Put(tx, row, row.StreamID, row.Name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	for _, k := range named {
+		if err == nil {
+			k.mu.Lock()
+			k.row.Paused = paused
+			k.mu.Unlock()
+		}
+		k.resume()
+	}
+	return err
+}
+
+// resolve finds tasks by id, else by name; each once, in the order of names, so
+// that two calls lock them in the same order (E26-R3, E26-R5).
+func (t *Tasks) resolve(streamID string, ids []string) ([]*task, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var found []*task
+	for _, id := range ids {
+		k := t.byID[streamID][id]
+		for _, other := range t.byID[streamID] {
+			if other != nil && other.id == id {
+				k = other
+			}
+		}
+		if k == nil {
+			return nil, ErrTaskNotFound
+		}
+		if !slices.Contains(found, k) {
+			found = append(found, k)
+		}
+	}
+	slices.SortFunc(found, func(a, b *task) int { return cmp.Compare(a.name, b.name) })
+	return found, nil
+}
+
+// haltGrace is how long batches on their way may take before they are given
+// back (E27-R1).
+const haltGrace = 5 * time.Second
+
+// halt lets no new batch begin and waits for those on their way.
+func (k *task) halt() {
+	k.mu.Lock()
+	k.halted = true
+	k.mu.Unlock()
+	late := time.AfterFunc(haltGrace, k.cancel)
+	k.working.Wait()
+	late.Stop()
+}
+
+func haltAll(all []*task) {
+	var halting sync.WaitGroup
+	for _, k := range all {
+		halting.Go(k.halt)
+	}
+	halting.Wait()
+}
+
+// resume undoes halt, and forgets earlier failures: whoever starts a task wants
+// it tried at once.
+func (k *task) resume() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.ctx.Err() != nil {
+		k.ctx, k.cancel = context.WithCancel(context.Background())
+	}
+	k.halted, k.failed = false, nil
+	for _, r := range k.runs {
+		r.failure = failure{}
+	}
+}

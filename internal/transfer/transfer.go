@@ -1,0 +1,176 @@
+// Package transfer runs transfer (dump) tasks: it reads the records of a stream
+// and delivers them, in batches, to where the task's descriptor says. What was
+// delivered is complete, in order and not doubled, whatever crashed in between;
+// DESIGN.md says how. Reference: section 5.5; api.md 3.6 and 4.
+package transfer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"disd/internal/storage"
+	"disd/internal/storage/catalog"
+)
+
+// Logs is where the records are: a storage.Engine.
+type Logs interface {
+	Open(ctx context.Context, id storage.LogID) (storage.Log, error)
+}
+
+// Options of Tasks. Nil and zero mean the ordinary value.
+type Options struct {
+	DB      *catalog.DB // required
+	Streams Streams     // required
+	Logs    Logs        // required
+
+	// Store is what stands in for OBS: where OBS tasks deliver, and where the
+	// others put what they cannot deliver. Required.
+	Store Store
+
+	// Destinations are the other types of destination this server can deliver
+	// to. A type that is missing has no cluster or database of any name, so
+	// that tasks of it are refused.
+	Destinations map[Type]Opener
+
+	// Agency says whether a project may use an agency, with ErrAgency if not.
+	// By default every name is accepted.
+	Agency func(project, name string) error
+
+	Now    func() time.Time // default time.Now
+	Logger *slog.Logger     // default slog.Default
+
+	// Quota is the number of tasks a stream may have, default 5. When a
+	// task would exceed it, Exceeded is asked whether to refuse it; nil never
+	// does.
+	Quota    int
+	Exceeded func() bool
+
+	// Key encrypts passwords at rest, 32 bytes; by default one that is kept in
+	// the catalog.
+	Key []byte
+
+	Zone       *time.Location // of time directories and times in records (OBS-2), default UTC
+	Workers    int            // batches on their way at the same time, default 4
+	MaxBytes   int            // data in one batch, default 64 MiB (D-6)
+	MaxRecords int            // records in one batch, default 100 000
+	Tick       time.Duration  // how often tasks are looked after, default 1 s
+}
+
+func (o *Options) setDefaults() {
+	if o.Agency == nil {
+		o.Agency = func(string, string) error { return nil }
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Exceeded == nil {
+		o.Exceeded = func() bool { return false }
+	}
+	if o.Zone == nil {
+		o.Zone = time.UTC
+	}
+	setDefault(&o.Quota, 5)
+	setDefault(&o.Workers, 4)
+	setDefault(&o.MaxBytes, 64<<20)
+	setDefault(&o.MaxRecords, 100_000)
+	setDefault(&o.Tick, time.Second)
+}
+
+func setDefault[T comparable](field *T, v T) {
+	var zero T
+	if *field == zero {
+		*field = v
+	}
+}
+
+// Tasks holds the transfer tasks of all streams. All methods may be called at
+// any time.
+type Tasks struct {
+	opts  Options
+	vault *vault
+
+	running atomic.Bool   // Run is at work
+	wake    chan struct{} // one token: a run may be due
+	pool    chan struct{} // a token for each batch on its way
+
+	mu   sync.Mutex
+	byID map[string]map[string]*task // stream id, task name; nil while it is being made
+}
+
+// Open loads all tasks. They are at rest until Run is called.
+func Open(opts Options) (*Tasks, error) {
+	opts.setDefaults()
+	vault, err := openVault(opts.DB, opts.Key)
+	if err != nil {
+		return nil, err
+	}
+	t := &Tasks{
+		opts: opts, vault: vault, byID: make(map[string]map[string]*task),
+		wake: make(chan struct{}, 1), pool: make(chan struct{}, opts.Workers),
+	}
+	return t, opts.DB.View(func(tx *catalog.Tx) error {
+		return tasks.Each(tx, nil, func(_ []string, row Task) error {
+			k := newTask(row)
+			t.publish(k)
+			return k.load(tx)
+		})
+	})
+}
+
+func (t *Tasks) publish(k *task) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	names := t.byID[k.streamID]
+	if names == nil {
+		names = make(map[string]*task)
+		t.byID[k.streamID] = names
+	}
+	names[k.name] = k
+}
+
+// find returns the live task of that name, or ErrTaskNotFound.
+func (t *Tasks) find(streamID, name string) (*task, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if k := t.byID[streamID][name]; k != nil {
+		return k, nil
+	}
+	return nil, ErrTaskNotFound
+}
+
+// drop forgets a live task.
+func (t *Tasks) drop(k *task) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byID[k.streamID][k.name] == k {
+		t.removeLocked(k.streamID, k.name)
+	}
+}
+
+func (t *Tasks) removeLocked(streamID, name string) {
+	delete(t.byID[streamID], name)
+	if len(t.byID[streamID]) == 0 {
+		delete(t.byID, streamID)
+	}
+}
+
+// Quota is how many tasks a stream may have (E23).
+func (t *Tasks) Quota() int { return t.opts.Quota }
+
+// ForgetStream removes all tasks of a stream, within the transaction that
+// deletes it (E5-R5). Their runs end by themselves.
+func ForgetStream(tx *catalog.Tx, streamID string) error {
+	var errs []error
+	for _, clear := range []func(*catalog.Tx, ...string) (int, error){tasks.Clear, positions.Clear, intents.Clear, gaps.Clear} {
+		_, err := clear(tx, streamID)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
