@@ -45,10 +45,10 @@ var (
 // header is the start of a batch: some records of one append, in one log.
 type header struct {
 	first   storage.Seq
-	time    int64 // append time of all records, ms
-	count   int   // records
-	payload int   // bytes of the records
-	crc     uint32
+	time    int64  // append time of all records, ms
+	count   int    // records
+	payload int    // bytes of the records
+	crc     uint32 // of the records and their padding
 	log     uint32 // low half of the log's number
 }
 
@@ -113,11 +113,11 @@ func parseBatch(b []byte) (header, []byte, error) {
 	if len(b) < h.size() {
 		return h, nil, errShort
 	}
-	payload := b[batchHeader : batchHeader+h.payload]
-	if checksum(payload) != h.crc {
+	body := b[batchHeader:h.size()]
+	if checksum(body) != h.crc {
 		return h, nil, errChecksum
 	}
-	return h, payload, nil
+	return h, body[:h.payload], nil
 }
 
 // recordSize returns the bytes r takes in a batch.
@@ -216,7 +216,7 @@ func encode(b []byte, h header, recs []storage.Record) uint32 {
 		n += putRecord(payload[n:], &recs[i])
 	}
 	clear(payload[n:])
-	h.payload, h.crc = n, checksum(payload[:n])
+	h.payload, h.crc = n, checksum(payload)
 	return h.put(b)
 }
 

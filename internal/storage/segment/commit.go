@@ -9,7 +9,7 @@ import (
 	"disd/internal/storage/vfs"
 )
 
-// chunkSize is how much memory is allocated for groups at once.
+// chunkSize is how much memory is allocated for groups at once, at most.
 const chunkSize = 1 << 20
 
 // pending is a group before it is on disk. Appenders reserve their part of its
@@ -40,6 +40,7 @@ type effect struct {
 
 // arena hands out the memory of groups. Guarded by Engine.mu.
 type arena struct {
+	size  int    // of a chunk
 	free  []byte // rest of the current chunk, from a block boundary on
 	spare []byte // an allocated chunk, so that nobody waits for the next one
 }
@@ -50,7 +51,7 @@ func (a *arena) chunk(n int) []byte {
 		a.spare = nil
 		return c
 	}
-	return vfs.AlignedBuffer(max(chunkSize, alignUp(n, block)))
+	return vfs.AlignedBuffer(max(a.size, alignUp(n, block)))
 }
 
 // begin starts a group whose first part needs n bytes.
@@ -257,7 +258,7 @@ func (e *Engine) ifActive(err error) error {
 // chunk, the next file.
 func (e *Engine) prepare() {
 	e.mu.Lock()
-	chunk := e.arena.spare == nil && len(e.arena.free) < chunkSize/2 && e.gen != nil && len(e.gen.logs) > 0
+	chunk := e.arena.spare == nil && len(e.arena.free) < e.arena.size/2 && e.gen != nil && len(e.gen.logs) > 0
 	if e.active != nil && e.active.pos > e.active.size/4 && e.spare == nil && e.want == wantNone {
 		e.want = wantLater
 		signal(e.kick)
@@ -266,7 +267,7 @@ func (e *Engine) prepare() {
 	if !chunk {
 		return
 	}
-	c := vfs.AlignedBuffer(chunkSize)
+	c := vfs.AlignedBuffer(e.arena.size)
 	e.mu.Lock()
 	e.arena.spare = c
 	e.mu.Unlock()

@@ -67,7 +67,7 @@ func createCommitFile(fs vfs.FS, dir string, number uint64, size int64, zero boo
 }
 
 func writeZeros(f vfs.File, size int64) error {
-	zeros := make([]byte, 1<<20)
+	zeros := make([]byte, min(1<<20, size))
 	for off := int64(0); off < size; off += int64(len(zeros)) {
 		n := min(int64(len(zeros)), size-off)
 		if err := f.WriteAt([][]byte{zeros[:n]}, off); err != nil {

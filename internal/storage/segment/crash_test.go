@@ -153,14 +153,14 @@ func exercise(t *testing.T, fs vfs.FS, notes *ledger) {
 			u.create(b)
 		}
 		u.create(c)
-		for i := range 10 {
+		for i := range 7 {
 			u.append(a)
 			u.append(a, b)
 			u.append(c, b)
 			if i%4 == 3 {
 				u.trim(b, storage.Seq(len(u.logs[b].recs)-3))
 			}
-			if i == 6 {
+			if i == 4 {
 				u.remove(c)
 				u.create(c)
 			}
@@ -262,6 +262,7 @@ func afterwards(t *testing.T, what string, seed int, disk *vfs.Mem, notes *ledge
 }
 
 func TestEveryFault(t *testing.T) {
+	t.Parallel()
 	for n := 0; ; n++ {
 		disk, fault, notes := vfs.NewMem(), errfs.At(n), &ledger{logs: map[storage.LogID]promise{}}
 		exercise(t, errfs.Wrap(disk, fault), notes)
@@ -274,6 +275,7 @@ func TestEveryFault(t *testing.T) {
 }
 
 func TestEveryCrash(t *testing.T) {
+	t.Parallel()
 	disk, notes := vfs.NewMem(), &ledger{logs: map[storage.LogID]promise{}}
 	disk.Block = 4096
 	type crash struct {

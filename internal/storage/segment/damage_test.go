@@ -86,11 +86,12 @@ func content(g *groupAt) int64 {
 // of its bytes. The group is then dropped as if it had never been written, and
 // everything before it is there.
 func TestTornTail(t *testing.T) {
+	t.Parallel()
 	id := storagetest.ID(0)
 	disk, _, notes := still(t, roomy(), func(u *user) {
 		u.create(id)
 		u.append(id)
-		last := []storage.Record{{Key: []byte("key"), Data: bytes.Repeat([]byte("data"), 200)}}
+		last := []storage.Record{{Key: []byte("key"), Data: bytes.Repeat([]byte("data"), 150)}}
 		b := &storage.Batch{Log: u.open(id), Records: last}
 		u.e.Append(ctx, []*storage.Batch{b})
 		u.set(id, func(p *promise) { p.maybe = last })
@@ -128,6 +129,7 @@ func checkCount(t *testing.T, disk *vfs.Mem, id storage.LogID, want int) {
 // The log with records in it stops there, the other one does not notice, and
 // the file is kept.
 func TestDamagedCommit(t *testing.T) {
+	t.Parallel()
 	a, b := storagetest.ID(0), storagetest.ID(1)
 	disk, _, notes := still(t, roomy(), func(u *user) {
 		u.create(a)
@@ -295,6 +297,7 @@ func TestDamagedManifest(t *testing.T) {
 // not. Nothing false is ever returned: either all is read, or what is before
 // the damage and then an error with its place.
 func TestDamagedSegment(t *testing.T) {
+	t.Parallel()
 	id := storagetest.ID(0)
 	disk := vfs.NewMem()
 	u := &user{t: t, rng: rand.New(rand.NewPCG(4, 2)), ledger: &ledger{logs: map[storage.LogID]promise{}}}

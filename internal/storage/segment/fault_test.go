@@ -217,8 +217,9 @@ func TestFullDisk(t *testing.T) {
 // sync: what is found is the beginning of what was appended, without a hole,
 // and is not called damage.
 func TestCrashWithoutSync(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []Sync{SyncInterval, SyncOff} {
-		for seed := range uint64(60) {
+		for seed := range uint64(40) {
 			crashWithoutSync(t, mode, seed)
 		}
 	}

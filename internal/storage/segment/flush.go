@@ -30,8 +30,12 @@ const (
 // disk then has much to do at once, and not too many files are open.
 const wave = 128
 
-// flushWorkers is how many segment files are written or synced at once.
-const flushWorkers = 4
+// How many segment files are written, and synced, at once. Syncs that run
+// together share what they wait for.
+const (
+	writeWorkers = 4
+	syncWorkers  = 16
+)
 
 // flushLoop is the flusher.
 func (e *Engine) flushLoop() {
@@ -467,11 +471,11 @@ func (e *Engine) cleanDir(dir string, keep []*segment) error {
 	return errors.Join(err, e.opt.FS.SyncDir(dir))
 }
 
-// parallel calls f for each job on a few goroutines and waits for all.
-func parallel(jobs []*job, f func(*job)) {
+// parallel calls f for each job on some goroutines and waits for all.
+func parallel(jobs []*job, workers int, f func(*job)) {
 	var wg sync.WaitGroup
 	todo := make(chan *job)
-	for range min(flushWorkers, len(jobs)) {
+	for range min(workers, len(jobs)) {
 		wg.Go(func() {
 			for j := range todo {
 				f(j)
@@ -490,8 +494,8 @@ func parallel(jobs []*job, f func(*job)) {
 func (e *Engine) runWave(jobs []*job) error {
 	again := jobs
 	for range 2 {
-		parallel(again, (*job).write)
-		parallel(again, (*job).sync)
+		parallel(again, writeWorkers, (*job).write)
+		parallel(again, syncWorkers, (*job).sync)
 		again = slices.DeleteFunc(slices.Clone(again), func(j *job) bool { return j.err == nil })
 	}
 	e.syncDirs(jobs)

@@ -162,10 +162,11 @@ func (w *window) at(pos int64) ([]byte, error) {
 	if pos == w.next && pos > 0 {
 		n = 1 << 20 // looking at block after block
 	}
+	n = min(n, w.size-pos)
 	if int64(len(w.buf)) < n {
 		w.buf = make([]byte, n)
 	}
-	w.have = w.buf[:min(n, w.size-pos)]
+	w.have = w.buf[:n]
 	w.pos, w.next = pos, pos+block
 	got, err := w.f.ReadAt(w.have, pos)
 	if got < len(w.have) && err != io.EOF {
@@ -498,6 +499,7 @@ func (r *recovery) engine(o Options, lock io.Closer) *Engine {
 		want: wantNow,
 	}
 	e.cond.L = &e.mu
+	e.arena.size = int(min(chunkSize, o.CommitLogSize))
 	for _, l := range r.removed {
 		l.e = e
 	}
