@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -75,6 +76,13 @@ var operations = []operation{
 	{method: "GET", path: "/v2/{project}/records", name: "ConsumeRecords", endpoint: (*Server).getRecords, data: true, proto: true},
 	{method: "GET", path: "/v2/{project}/cursors", name: "ShowCursor", endpoint: (*Server).showCursor},
 
+	{method: "POST", path: "/v2/{project}/{type}/{id}/tags", name: "CreateTag", endpoint: (*Server).createTag},
+	{method: "GET", path: "/v2/{project}/{type}/{id}/tags", name: "ShowStreamTags", endpoint: (*Server).showTags},
+	{method: "DELETE", path: "/v2/{project}/{type}/{id}/tags/{key}", name: "DeleteTag", endpoint: (*Server).deleteTag},
+	{method: "POST", path: "/v2/{project}/{type}/{id}/tags/action", name: "BatchTags", endpoint: (*Server).actOnTags},
+	{method: "GET", path: "/v2/{project}/{type}/tags", name: "ListTags", endpoint: (*Server).listTags},
+	{method: "POST", path: "/v2/{project}/{type}/resource_instances/action", name: "ListResourcesByTags", endpoint: (*Server).listResources},
+
 	{method: "POST", path: "/v2/{project}/streams/{stream}/transfer-tasks", name: "CreateTransferTask", endpoint: (*Server).createTask},
 	{method: "PUT", path: "/v2/{project}/streams/{stream}/transfer-tasks", name: "UpdateTransferTask", endpoint: (*Server).updateTask},
 	{method: "GET", path: "/v2/{project}/streams/{stream}/transfer-tasks", name: "ListTransferTasks", endpoint: (*Server).listTasks},
@@ -131,7 +139,7 @@ func (s *Server) methodNotAllowed() http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var allowed []string
 		for _, m := range []string{"GET", "POST", "PUT", "DELETE"} {
-			if s.router.Match(chi.NewRouteContext(), m, r.URL.Path) {
+			if s.router.Match(chi.NewRouteContext(), m, cmp.Or(r.URL.RawPath, r.URL.Path)) {
 				allowed = append(allowed, m)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -154,7 +155,10 @@ func (s *Server) Drain() { s.draining.Store(true) }
 // ServeHTTP answers a request. Empty path segments and a trailing slash never
 // matter (C-3).
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	r.URL.Path, r.URL.RawPath = cleanPath(r.URL.Path), ""
+	r.URL.Path = cleanPath(r.URL.Path)
+	if r.URL.RawPath != "" { // an encoded slash is none between segments
+		r.URL.RawPath = cleanPath(r.URL.RawPath)
+	}
 	s.router.ServeHTTP(w, r)
 }
 
@@ -185,8 +189,17 @@ type call struct {
 	proto     bool   // it speaks protobuf (PB-1)
 }
 
-// param returns a parameter of the path.
-func (c *call) param(name string) string { return chi.URLParam(c.Request, name) }
+// param returns a parameter of the path, decoded.
+func (c *call) param(name string) string {
+	v := chi.URLParam(c.Request, name)
+	if c.URL.RawPath == "" {
+		return v
+	}
+	if plain, err := url.PathUnescape(v); err == nil {
+		return plain
+	}
+	return v
+}
 
 // A reply is an answer. It is written once, by serve.
 type reply struct {

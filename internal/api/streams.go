@@ -197,6 +197,9 @@ func checkTags(in []tag) ([]partition.Tag, error) {
 }
 
 func checkTagKey(key string) error {
+	if strings.HasPrefix(key, "_sys_") { // T-7
+		return invalid("tags.key", "must not begin with _sys_")
+	}
 	if n := utf8.RuneCountInString(key); n < 1 || n > maxTagKey {
 		return invalid("tags.key", "must have 1 to 36 characters")
 	}

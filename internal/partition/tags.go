@@ -1,0 +1,11 @@
+package partition
+
+// EditTags replaces a stream's tags by what edit makes of a copy of them, durably.
+// Its error undoes everything and is returned.
+func (s *Set) EditTags(st *Stream, edit func([]Tag) ([]Tag, error)) error {
+	_, err := s.change(st, func(info *Info) (err error) {
+		info.Tags, err = edit(info.Tags)
+		return err
+	})
+	return err
+}
