@@ -61,6 +61,12 @@ type Config struct {
 		CommitLog int64 `mapstructure:"commit_log"`
 		Segment   int64 `mapstructure:"segment"`
 	} `mapstructure:"storage"`
+	Transfer struct {
+		OBS struct {
+			Directory string `mapstructure:"directory"`
+		} `mapstructure:"obs"`
+		Zone string `mapstructure:"zone"`
+	} `mapstructure:"transfer"`
 	Profiling bool `mapstructure:"profiling"`
 	Log       struct {
 		Level  string `mapstructure:"level"`
@@ -107,6 +113,8 @@ var options = []option{
 	{"limits.connections", 10000, "open connections at one time"},
 	{"storage.commit_log", int64(64 << 20), "size in bytes of one commit log file"},
 	{"storage.segment", int64(64 << 20), "size in bytes of one segment file"},
+	{"transfer.obs.directory", "", "directory whose directories are the buckets of OBS tasks (default obs in data_dir)"},
+	{"transfer.zone", "UTC", "time zone of the directories that transfer tasks name by time"},
 	{"profiling", false, "serve profiles of the process under /_disd/pprof/"},
 	{"log.level", "info", "debug, info, warn or error"},
 	{"log.format", "text", "text or json"},

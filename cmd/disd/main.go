@@ -48,6 +48,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch args[0] {
 	case "serve":
 		err = serve(ctx, args[1:], stderr)
+	case "inspect":
+		err = inspect(args[1:], stdout, stderr)
 	case "health":
 		err = health(ctx, args[1:], stderr)
 	case "doctor":

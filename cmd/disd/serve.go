@@ -27,6 +27,7 @@ import (
 	"disd/internal/storage/catalog"
 	"disd/internal/storage/memory"
 	"disd/internal/storage/segment"
+	"disd/internal/transfer"
 )
 
 // stopTimeout is how long accepted requests may take to finish when the server
@@ -66,6 +67,7 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 		Name: "disd_quota_exceeded_total", Help: "How often a quota was exceeded, by quota.",
 	}, []string{"quota"})
 	registry.MustRegister(exceeded)
+	count := func(quota string) { exceeded.WithLabelValues(quota).Inc() }
 
 	ids, err := openIdentities(c, db)
 	if err != nil {
@@ -79,18 +81,25 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 	streams, err := partition.Open(ctx, engine, db, partition.Options{
 		Logger:   logger,
 		Quotas:   partition.Quotas{Mode: partition.Mode(c.Quota.Mode)},
-		Exceeded: func(quota string) { exceeded.WithLabelValues(quota).Inc() },
-		OnDelete: []func(*catalog.Tx, string) error{cursor.ForgetStream, policy.Forget},
+		Exceeded: count,
+		OnDelete: []func(*catalog.Tx, string) error{cursor.ForgetStream, policy.Forget, transfer.ForgetStream},
 	})
 	if err != nil {
 		return err
+	}
+	tasks, err := openTransfer(c, logger, engine, db, streams, count)
+	if err != nil {
+		return err
+	}
+	if local, ok := engine.(*segment.Engine); ok {
+		registry.MustRegister(collector{local})
 	}
 	sealer, err := cursor.OpenSealer(db)
 	if err != nil {
 		return err
 	}
 	server := api.New(api.Options{
-		Engine: engine, Streams: streams, Cursors: sealer,
+		Engine: engine, Streams: streams, Cursors: sealer, Tasks: tasks,
 		Apps:   cursor.OpenApps(db, cursor.Options{Logger: logger, MaxApps: maxApps(c)}),
 		Health: []func() error{db.Health},
 
@@ -111,6 +120,7 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 	running, stop := context.WithCancel(context.Background())
 	background.Go(func() error { return streams.Run(running) })
 	background.Go(func() error { return server.Run(running) })
+	background.Go(func() error { return tasks.Run(running) })
 	err = serveHTTP(ctx, c, logger, listener, server)
 	stop()
 	return errors.Join(err, background.Wait())

@@ -448,3 +448,16 @@ func (s *Set) change(st *Stream, edit func(*Info) error) (*Info, error) {
 	st.layout.Store(&layout{info: info, logs: l.logs, active: info.Count(Active)})
 	return info, nil
 }
+
+// Names returns the names of all streams in a catalog, with their projects, by id.
+// It is for those who look at a data directory without a server.
+func Names(db *catalog.DB) (map[string]string, error) {
+	names := make(map[string]string)
+	err := db.View(func(tx *catalog.Tx) error {
+		return streams.Each(tx, nil, func(_ []string, info *Info) error {
+			names[info.ID] = info.Project + "/" + info.Name
+			return nil
+		})
+	})
+	return names, err
+}

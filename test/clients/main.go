@@ -234,6 +234,9 @@ func start(binary string, m mode) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := os.MkdirAll(filepath.Join(data, "obs", "bucket"), 0o700); err != nil { // for transfer tasks
+		return nil, err
+	}
 	args := append([]string{"serve", "--listen", "127.0.0.1:0", "--data-dir", data}, m.args...)
 	s := &server{data: data, cmd: exec.Command(binary, args...)}
 	logs, err := s.cmd.StderrPipe()

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"disd/internal/partition"
+	"disd/internal/storage"
+	"disd/internal/storage/catalog"
+	"disd/internal/storage/segment"
+	"disd/internal/storage/vfs"
+)
+
+// inspect shows what a data directory holds and checks every byte of it, while no
+// server uses it. It changes nothing.
+func inspect(args []string, stdout, stderr io.Writer) error {
+	c, err := loadConfig(args, stderr)
+	if err != nil {
+		return misuse{err}
+	}
+	if _, err := os.Stat(c.DataDir); err != nil {
+		return err
+	}
+	report, err := segment.Inspect(vfs.OS, logsDir(c.DataDir))
+	if err != nil {
+		return err
+	}
+	names, damage := streamNames(c.DataDir)
+	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "LOG\tSTREAM\tOLDEST\tNEXT\tSEGMENTS\tBYTES\tIN COMMIT LOG\tLAST RECORD")
+	for _, l := range report.Logs {
+		size := int64(0)
+		for _, s := range l.Segments {
+			size += s.Bytes
+		}
+		fmt.Fprintf(w, "%v\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", l.ID, names[l.ID.Stream], l.Oldest, l.Next,
+			len(l.Segments), size, l.TailRecords, when(l.LastTime))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, f := range report.Commit {
+		fmt.Fprintf(stdout, "commit log %s: %d bytes, %d commits\n", f.File, f.Bytes, f.Groups)
+	}
+	for _, name := range report.Unknown {
+		fmt.Fprintf(stdout, "unknown, left alone: %s\n", name)
+	}
+	for _, d := range report.Damage {
+		damage = append(damage, d)
+	}
+	for _, d := range damage {
+		fmt.Fprintf(stdout, "DAMAGED %v\n", d)
+	}
+	if len(damage) > 0 {
+		return fmt.Errorf("%d damaged places", len(damage))
+	}
+	fmt.Fprintln(stdout, "no damage")
+	return nil
+}
+
+func when(ms int64) string {
+	if ms == 0 {
+		return "-"
+	}
+	return time.UnixMilli(ms).UTC().Format(time.RFC3339)
+}
+
+// streamNames reads the names of streams from the catalog, by their ids, and what
+// is damaged there.
+func streamNames(dataDir string) (names map[string]string, damage []error) {
+	file := catalogFile(dataDir)
+	if _, err := os.Stat(file); err != nil {
+		return nil, nil
+	}
+	db, err := catalog.Open(file)
+	if err != nil {
+		return nil, []error{err}
+	}
+	defer db.Close()
+	names, err = partition.Names(db)
+	if corrupt := (*storage.CorruptError)(nil); errors.As(err, &corrupt) {
+		damage = append(damage, corrupt)
+	}
+	return names, damage
+}
