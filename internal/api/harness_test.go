@@ -17,6 +17,7 @@ import (
 	"disd/internal/partition"
 	"disd/internal/storage/catalog"
 	"disd/internal/storage/memory"
+	"disd/internal/transfer"
 )
 
 // A clock stands still until it is moved.
@@ -45,6 +46,7 @@ type bench struct {
 	clock   *clock
 	streams *partition.Set
 	server  *Server
+	outside *outside
 }
 
 // memoryCatalog returns an empty catalog for one test.
@@ -69,7 +71,7 @@ func newBench(t *testing.T, quotas partition.Quotas, edit ...func(*Options)) *be
 	engine := memory.Open(memory.Options{Now: c.now})
 	logger := slog.New(slog.DiscardHandler)
 	streams, err := partition.Open(t.Context(), engine, db, partition.Options{
-		Now: c.now, Logger: logger, Quotas: quotas, OnDelete: []func(*catalog.Tx, string) error{cursor.ForgetStream, policy.Forget},
+		Now: c.now, Logger: logger, Quotas: quotas, OnDelete: []func(*catalog.Tx, string) error{cursor.ForgetStream, policy.Forget, transfer.ForgetStream},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -82,8 +84,9 @@ func newBench(t *testing.T, quotas partition.Quotas, edit ...func(*Options)) *be
 	if err != nil {
 		t.Fatal(err)
 	}
+	tasks, out := openTasks(t, db, engine, streams, c.now, quotas.Mode == partition.Enforce)
 	opts := Options{
-		Engine: engine, Streams: streams, Cursors: sealer, Identities: ids, Policies: policy.Open(db, ids),
+		Tasks: tasks, Engine: engine, Streams: streams, Cursors: sealer, Identities: ids, Policies: policy.Open(db, ids),
 		Apps: cursor.OpenApps(db, cursor.Options{Now: c.now, Logger: logger}),
 		Now:  c.now, Logger: logger, NoEmptyWait: true,
 	}
@@ -93,7 +96,7 @@ func newBench(t *testing.T, quotas partition.Quotas, edit ...func(*Options)) *be
 	server := New(opts)
 	h := httptest.NewServer(server)
 	t.Cleanup(func() { h.Close(); engine.Close(); db.Close() })
-	return &bench{T: t, url: h.URL, clock: c, streams: streams, server: server}
+	return &bench{T: t, url: h.URL, clock: c, streams: streams, server: server, outside: out}
 }
 
 // An answer is what a client sees.
