@@ -23,9 +23,13 @@ type operation struct {
 	admin  bool // of disd's own administration: no project, only for administrators
 	public bool // needs no authentication (C-10)
 	body   bool // has a body though it is no POST or PUT (E50)
+	reads  bool // changes nothing though it is no GET
 	proto  bool // speaks protobuf too
 	data   bool // one of a flow of many, not worth an entry in the audit log
 }
+
+// changes reports whether the operation is more than a question.
+func (o operation) changes() bool { return o.method != http.MethodGet && !o.reads }
 
 func (o operation) hasBody() bool {
 	return o.body || o.method == http.MethodPost || o.method == http.MethodPut
@@ -81,7 +85,7 @@ var operations = []operation{
 	{method: "DELETE", path: "/v2/{project}/{type}/{id}/tags/{key}", name: "DeleteTag", endpoint: (*Server).deleteTag},
 	{method: "POST", path: "/v2/{project}/{type}/{id}/tags/action", name: "BatchTags", endpoint: (*Server).actOnTags},
 	{method: "GET", path: "/v2/{project}/{type}/tags", name: "ListTags", endpoint: (*Server).listTags},
-	{method: "POST", path: "/v2/{project}/{type}/resource_instances/action", name: "ListResourcesByTags", endpoint: (*Server).listResources},
+	{method: "POST", path: "/v2/{project}/{type}/resource_instances/action", name: "ListResourcesByTags", endpoint: (*Server).listResources, reads: true},
 
 	{method: "POST", path: "/v2/{project}/streams/{stream}/transfer-tasks", name: "CreateTransferTask", endpoint: (*Server).createTask},
 	{method: "PUT", path: "/v2/{project}/streams/{stream}/transfer-tasks", name: "UpdateTransferTask", endpoint: (*Server).updateTask},

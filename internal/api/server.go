@@ -319,7 +319,7 @@ func (s *Server) admit(op operation, c *call) error {
 	if err := s.ids.Enter(c.principal, c.project); err != nil {
 		return detail(err, c.project)
 	}
-	if op.method != http.MethodGet && !c.principal.CanWrite() {
+	if op.changes() && !c.principal.CanWrite() {
 		return detail(auth.ErrForbidden, op.name)
 	}
 	return nil
@@ -359,7 +359,7 @@ func (s *Server) note(operation string, c *call, status int, code string, err er
 // audit tells who changed what, or was not let to.
 func (s *Server) audit(op operation, c *call, status int, code string) {
 	refused := status == http.StatusUnauthorized || status == http.StatusForbidden
-	if s.opts.Audit == nil || !refused && (op.method == http.MethodGet || op.data) {
+	if s.opts.Audit == nil || !refused && (!op.changes() || op.data) {
 		return
 	}
 	u := c.principal.User

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"disd/internal/api/codec"
 	"disd/internal/partition"
 )
 
@@ -301,7 +300,7 @@ func (s *Server) listResources(c *call) (reply, error) {
 		return reply{}, err
 	}
 	var in searchRequest
-	if err := decode(c.body, &in); err != nil && (!errors.Is(err, codec.ErrEmpty) || len(c.body) == 0) {
+	if err := decode(c.body, &in); err != nil {
 		return reply{}, err
 	}
 	if in.Action != "filter" && in.Action != "count" {

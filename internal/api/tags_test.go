@@ -1,7 +1,9 @@
 package api
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -11,7 +13,7 @@ import (
 // tagBench has stream "s", whose id it returns.
 func tagBench(t *testing.T) (*bench, string) {
 	b := newBench(t, partition.Quotas{})
-	b.want(201, "POST", "/p/streams", `{"stream_name":"s","partition_count":1}`)
+	b.want(201, "POST", "/p/streams", `{"stream_name":"s","partition_count":1,"sys_tags":[{"key":"_sys_enterprise_project_id","value":"0"}]}`)
 	return b, b.want(200, "GET", "/p/streams/s", "").member(t, "stream_id").(string)
 }
 
@@ -47,6 +49,7 @@ func TestTags(t *testing.T) {
 		{"E34 empty", "POST", "stream/ID/tags", ``, "DIS.4202"},
 		{"E34 malformed", "POST", "stream/ID/tags", `{"tag":3}`, "DIS.4300"},
 		{"T-1 empty key", "POST", "stream/ID/tags", `{"tag":{"key":""}}`, "DIS.4200"},
+		{"T-7 not the older ones", "GET", "stream/ID/tags", "", `{"tags":[{"key":"b","value":"2.0"}]}`},
 		{"T-1 long key", "POST", "stream/ID/tags", `{"tag":{"key":"` + strings.Repeat("k", 37) + `"}}`, "DIS.4200"},
 		{"T-1 characters", "POST", "stream/ID/tags", `{"tag":{"key":"a.b"}}`, "DIS.4200"},
 		{"T-1 Chinese", "POST", "stream/ID/tags", `{"tag":{"key":"键","value":"值.1"}}`, ""},
@@ -112,8 +115,10 @@ func TestTagSearch(t *testing.T) {
 		"B": `[{"key":"k1","value":"v1"}]`,
 		"C": `[]`,
 	} {
-		b.want(201, "POST", "/p/streams", `{"stream_name":"`+name+`","partition_count":1,"tags":`+tags+`}`)
+		b.want(201, "POST", "/p/streams", `{"stream_name":"`+name+`","partition_count":1,"tags":`+tags+
+			`,"sys_tags":[{"key":"_sys_enterprise_project_id","value":"0"}]}`)
 	}
+	b.want(201, "POST", "/v2/foreign/streams", `{"stream_name":"F","partition_count":1,"tags":[{"key":"k3"}]}`)
 	const both = `[{"key":"k1","values":["v1"]},{"key":"k2","values":[]}]`
 	for _, test := range []struct{ rule, body, want string }{
 		{"T-19 tags", `"tags":` + both, "A 1"},
@@ -143,6 +148,10 @@ func TestTagSearch(t *testing.T) {
 		{"T-13 repeated key", `"tags":[{"key":"a"},{"key":"a"}]`, "DIS.4200"},
 		{"T-13 repeated value", `"not_tags":[{"key":"a","values":["x","x"]}]`, "DIS.4200"},
 		{"T-13 eleven values", `"tags_any":[{"key":"a","values":["0","1","2","3","4","5","6","7","8","9","a"]}]`, "DIS.4200"},
+		{"T-13 eleven keys", `"not_tags_any":` + tagList(11), "DIS.4200"},
+		{"T-18, T-17", `"limit":1,"not_tags":[{"key":"foreign"}]`, "A 3"},
+		{"T-7 system tags", `"tags":[{"key":"_sys_enterprise_project_id"}]`, " 0"},
+		{"C-31", `"tags":null,"tags_any":null,"matches":"","limit":"","offset":null`, "A B C 3"},
 		{"T-16 characters", `"tags":[{"key":"a b"}]`, " 0"},
 		{"T-16 length", `"tags":[{"key":"` + strings.Repeat("k", 37) + `"}]`, "DIS.4200"},
 	} {
@@ -164,10 +173,131 @@ func TestTagSearch(t *testing.T) {
 	if a := b.want(200, "POST", "/p/stream/resource_instances/action", `{"action":"count","limit":"x","tags":[{"key":"k1"}]}`); a.body != `{"total_count":2}` {
 		t.Errorf("E39-R2: %s", a.body)
 	}
+	if a := b.want(200, "GET", "/p/stream/tags", ""); a.body != `{"tags":[{"key":"k1","values":["v1"]},{"key":"k2","values":["v2"]}]}` {
+		t.Errorf("E38-R1: %s", a.body)
+	}
+	if a := b.do("POST", "/p/stream/resource_instances/action", `{}`); a.code(t) != "DIS.4202" {
+		t.Errorf("C-34: %s", a.body)
+	}
 	if a := b.do("POST", "/p/stream/resource_instances/action", `{"action":"list"}`); a.code(t) != "DIS.4605" {
 		t.Errorf("E39-R4: %s", a.body)
 	}
 	if a := b.want(200, "POST", "/p/stream/resource_instances/action", `{"action":"filter","limit":"1"}`); !strings.Contains(a.body, `"resource_detail":null`) {
 		t.Errorf("E39: %s", a.body)
+	}
+}
+
+// TestTagsAtCreation is T-1, T-2, T-3 and T-7 in E3.
+func TestTagsAtCreation(t *testing.T) {
+	b := newBench(t, partition.Quotas{})
+	for _, test := range []struct{ rule, tags, want string }{
+		{"T-1", `[{"key":"a.b"}]`, "DIS.4200"},
+		{"T-1 twice", `[{"key":"a"},{"key":"a"}]`, "DIS.4200"},
+		{"T-2", `[{"key":"a","value":"/"}]`, "DIS.4200"},
+		{"T-3", tagList(11), "DIS.4601"},
+		{"T-7", `[{"key":"_sys_a"}]`, "DIS.4200"},
+	} {
+		if got := b.want(400, "POST", "/p/streams", `{"stream_name":"s","partition_count":1,"tags":`+test.tags+`}`).code(t); got != test.want {
+			t.Errorf("%s: %s: %s, want %s", test.rule, test.tags, got, test.want)
+		}
+	}
+	b.want(201, "POST", "/p/streams", `{"stream_name":"s","partition_count":1,"tags":`+tagList(10)+`}`)
+}
+
+// TestTagStates is T-6 and T-8: tags of a stream that does not run, and what may
+// be repeated.
+func TestTagStates(t *testing.T) {
+	b, id := tagBench(t)
+	st, err := b.streams.GetID(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.streams.Freeze(st, true); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		b.want(204, "POST", "/p/stream/"+id+"/tags", `{"tag":{"key":"k"}}`)
+		b.want(204, "POST", "/p/stream/"+id+"/tags/action", `{"action":"create","tags":[{"key":"l"}]}`)
+	}
+	b.want(204, "DELETE", "/p/stream/"+id+"/tags/k", "")
+	for range 2 {
+		b.want(204, "POST", "/p/stream/"+id+"/tags/action", `{"action":"delete","tags":[{"key":"k"},{"key":"l"},{"key":"l"}]}`)
+	}
+}
+
+// TestTagsOfSDKs sends what published SDKs send, to the byte (clients-v3.md).
+func TestTagsOfSDKs(t *testing.T) {
+	b, id := tagBench(t)
+	for _, step := range []struct {
+		status             int
+		method, path, body string
+	}{
+		{204, "POST", "stream/" + id + "/tags", "{\"tag\":{\"key\":\"key\",\"value\":\"value\"}}\n"},
+		{200, "GET", "stream/" + id + "/tags", ""},
+		{400, "DELETE", "stream/" + id + "/tags/%E9%94%AE%20k%2F1%3F%25&+", ""},
+		{404, "DELETE", "stream/" + id + "/tags/%E9%94%AE%20k/1%3F%25&+", ""},
+		{204, "POST", "stream/" + id + "/tags/action", "{\"action\":\"create\",\"tags\":[{\"key\":\"k1\",\"value\":\"v1\"}]}\n"},
+		{204, "POST", "stream/" + id + "/tags/action", "{\"action\":\"delete\",\"tags\":[{\"key\":\"k1\"}]}\n"},
+		{200, "GET", "stream/tags", ""},
+		{200, "POST", "stream/resource_instances/action", "{\"action\":\"filter\",\"limit\":\"100\",\"offset\":\"0\",\"tags\":[{\"key\":\"k1\",\"values\":[\"v1\",\"v2\"]}],\"matches\":\"\"}\n"},
+	} {
+		b.want(step.status, step.method, "/p/"+step.path, step.body)
+	}
+}
+
+// FuzzMatches holds the reader of matches against what any of its forms can mean.
+func FuzzMatches(f *testing.F) {
+	for _, seed := range []string{`"x"`, `""`, `"[]"`, `[{"key":"resource_name","value":"a"}]`, `"[{key=resource_name, value=a}, {key=b}]"`, `"[{\"key\":\"k\"}]"`, `"[{}}"`, `null`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, form string) {
+		var m matches
+		if err := json.Unmarshal([]byte(form), &m); err != nil {
+			return
+		}
+		var again matches
+		array, err := json.Marshal([]tag(m))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(array, &again); err != nil || len(again) != len(m) {
+			t.Fatalf("%s: %v, %d elements, as an array %d", form, err, len(m), len(again))
+		}
+	})
+}
+
+// FuzzQuery holds the reader of query strings against C-5 and, where a query is
+// well formed, against the standard library.
+func FuzzQuery(f *testing.F) {
+	for _, seed := range []string{"a=1&a=2&", "a", "a=", "&&", "a=b=c", "a=%zz+b", "%61=+", "a=%E9%94%AE", "a;b=1", "=", "%=%&x=1"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		q := parseQuery(raw)
+		if n := strings.Count(raw, "&") + 1; len(q) > n {
+			t.Fatalf("%d parameters of %d pieces", len(q), n)
+		}
+		want, err := url.ParseQuery(raw)
+		if err != nil {
+			return
+		}
+		for name, values := range want {
+			if got := q.get(name); got != values[0] {
+				t.Fatalf("%q: %q is %q, want %q", raw, name, got, values[0])
+			}
+		}
+	})
+}
+
+// TestReaderSearches is E39 for somebody who may only read: it is a POST that
+// changes nothing.
+func TestReaderSearches(t *testing.T) {
+	b := newGuardedBench(t)
+	const search = "/v2/p1/stream/resource_instances/action"
+	if a := b.as("AK-RAY", "POST", search, `{"action":"count"}`); a.status != 200 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if a := b.as("AK-RAY", "POST", "/v2/p1/stream/x/tags", `{"tag":{"key":"k"}}`); a.status != 403 {
+		t.Errorf("A-11: %d %s", a.status, a.body)
 	}
 }
