@@ -14,6 +14,9 @@ import (
 // directory when the directory follows the records (OBS-1 to OBS-4).
 type objects struct{ store Store }
 
+// Objects returns what delivers tasks of type OBS to a store.
+func Objects(store Store) Opener { return objects{store} }
+
 // Check implements Opener. The bucket of a task is checked by its owner.
 func (objects) Check(context.Context, Target) error { return nil }
 

@@ -262,7 +262,7 @@ var missing = map[Type]error{DWS: ErrDWSCluster, MRS: ErrMRSCluster, DLI: ErrDLI
 // opener returns what reaches destinations of a type.
 func (t *Tasks) opener(kind Type) (Opener, error) {
 	if kind == OBS {
-		return objects{t.opts.Store}, nil
+		return Objects(t.opts.Store), nil
 	}
 	if o := t.opts.Destinations[kind]; o != nil {
 		return o, nil

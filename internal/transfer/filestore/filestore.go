@@ -18,7 +18,7 @@ import (
 
 // Options of a Store.
 type Options struct {
-	Dir string // that holds the buckets; it must exist
+	Dir string // that holds the buckets
 	FS  vfs.FS // default vfs.OS
 }
 
@@ -39,10 +39,12 @@ func Open(opts Options) *Store {
 // Bucket implements transfer.Store.
 func (s *Store) Bucket(_ context.Context, bucket string) error {
 	names, err := s.fs.ReadDir(s.dir)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%w: %w", transfer.ErrBucketAccess, err)
-	}
-	if !slices.Contains(names, bucket+"/") {
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
+		return err
+	case !slices.Contains(names, bucket+"/"):
 		return &transfer.DestinationError{Err: transfer.ErrBucket, Name: bucket}
 	}
 	return nil
@@ -56,8 +58,10 @@ func (s *Store) Put(ctx context.Context, bucket, key string, content []byte) err
 	if err != nil {
 		return err
 	}
-	if err := s.Bucket(ctx, bucket); err != nil {
+	if err := s.Bucket(ctx, bucket); errors.Is(err, transfer.ErrBucket) {
 		return fmt.Errorf("%w: %w", transfer.ErrRefused, err)
+	} else if err != nil {
+		return err
 	}
 	if err := s.makeDirs(bucket, path.Dir(key)); err != nil {
 		return err

@@ -1,0 +1,812 @@
+package transfer_test
+
+import (
+	"bytes"
+	"cmp"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"path"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"disd/internal/storage"
+	"disd/internal/storage/catalog"
+	"disd/internal/storage/memory"
+	"disd/internal/storage/vfs"
+	"disd/internal/storage/vfs/errfs"
+	"disd/internal/transfer"
+	"disd/internal/transfer/filestore"
+)
+
+var errGone = errors.New("stream does not exist")
+
+// A rig is a stream "s" with its log, a catalog and a disk with the bucket "b",
+// on which tasks are opened, killed and opened again.
+type rig struct {
+	*testing.T
+	mu     sync.Mutex
+	now    time.Time
+	stream transfer.Stream
+	gone   bool
+	engine *memory.Engine
+	db     *catalog.DB
+	disk   *vfs.Mem
+	opts   transfer.Options
+	tasks  *transfer.Tasks
+	sent   map[int32][]string // data by partition and number
+}
+
+const streamID = "8QM3Nt9YTLOWtUVYJhO"
+
+func newRig(t *testing.T, partitions int) *rig {
+	t.Helper()
+	db, err := catalog.OpenMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{
+		T: t, now: time.Date(2017, 11, 10, 14, 49, 0, 0, time.UTC), db: db, disk: vfs.NewMem(), sent: make(map[int32][]string),
+		stream: transfer.Stream{ID: streamID, Project: "p", Name: "s", DataType: "BLOB"},
+	}
+	r.engine = memory.Open(memory.Options{Now: r.clock})
+	t.Cleanup(func() { r.engine.Close(); db.Close() })
+	for _, dir := range []string{"obs", "obs/b"} {
+		if err := r.disk.Mkdir(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.disk.SyncDir(path.Dir(dir)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range partitions {
+		r.scale()
+	}
+	r.open(r.disk)
+	return r
+}
+
+func (r *rig) clock() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.now
+}
+
+func (r *rig) advance(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.now = r.now.Add(d)
+}
+
+func (r *rig) Describe(string) (transfer.Stream, error) {
+	if r.gone {
+		return transfer.Stream{}, errGone
+	}
+	return r.stream, nil
+}
+
+func (r *rig) Exists(*catalog.Tx, string) error {
+	if r.gone {
+		return errGone
+	}
+	return nil
+}
+
+// scale adds a partition.
+func (r *rig) scale() {
+	id := storage.LogID{Stream: streamID, Partition: int32(len(r.stream.Partitions))}
+	if err := r.engine.Create(context.Background(), id); err != nil {
+		r.Fatal(err)
+	}
+	r.stream.Partitions = append(slices.Clone(r.stream.Partitions), transfer.Active)
+}
+
+// open starts tasks as after a restart of the server; what ran before is dead.
+func (r *rig) open(disk vfs.FS) {
+	r.Helper()
+	opts := r.opts
+	opts.DB, opts.Streams, opts.Logs, opts.Now, opts.Logger = r.db, r, r.engine, r.clock, slog.New(slog.DiscardHandler)
+	if opts.Store == nil {
+		opts.Store = filestore.Open(filestore.Options{Dir: "obs", FS: disk})
+	}
+	tasks, err := transfer.Open(opts)
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.tasks = tasks
+}
+
+// create makes an OBS task "t" with more members, as JSON.
+func (r *rig) create(members string) {
+	r.Helper()
+	d, err := transfer.Parse(transfer.OBS, json.RawMessage(`{"task_name":"t","agency_name":"a","obs_bucket_path":"b","deliver_time_interval":30`+members+`}`))
+	if err != nil {
+		r.Fatal(err)
+	}
+	if err := r.tasks.Create(context.Background(), streamID, d); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// put appends records.
+func (r *rig) put(partition int32, data ...string) {
+	r.Helper()
+	log := r.log(partition)
+	records := make([]storage.Record, len(data))
+	for i := range data {
+		records[i].Data = []byte(data[i])
+	}
+	b := &storage.Batch{Log: log, Records: records}
+	r.engine.Append(context.Background(), []*storage.Batch{b})
+	if b.Err != nil {
+		r.Fatal(b.Err)
+	}
+	r.sent[partition] = append(r.sent[partition], data...)
+}
+
+func (r *rig) log(partition int32) storage.Log {
+	log, err := r.engine.Open(context.Background(), storage.LogID{Stream: streamID, Partition: partition})
+	if err != nil {
+		r.Fatal(err)
+	}
+	return log
+}
+
+func (r *rig) trim(partition int32, seq storage.Seq) {
+	if err := r.log(partition).Trim(context.Background(), seq); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// round lets an interval pass and delivers what is due.
+func (r *rig) round() {
+	r.advance(30 * time.Second)
+	for range 4 {
+		r.tasks.Step()
+	}
+}
+
+func (r *rig) status() transfer.Status {
+	r.Helper()
+	s, err := r.tasks.Get(streamID, "t")
+	if err != nil {
+		r.Fatal(err)
+	}
+	return s
+}
+
+// objects returns what the bucket on a disk holds, by key.
+func objects(t testing.TB, disk vfs.FS) map[string]string {
+	t.Helper()
+	all := make(map[string]string)
+	var walk func(dir string)
+	walk = func(dir string) {
+		names, err := disk.ReadDir("obs/b" + dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if sub, isDir := strings.CutSuffix(name, "/"); isDir {
+				walk(dir + "/" + sub)
+				continue
+			}
+			if strings.HasSuffix(name, ".tmp") { // of a crash; not an object
+				continue
+			}
+			data, err := vfs.ReadFile(disk, "obs/b"+dir+"/"+name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[strings.TrimPrefix(dir+"/"+name, "/")] = string(data)
+		}
+	}
+	walk("")
+	return all
+}
+
+var objectName = regexp.MustCompile(`^(.*/)?s-t-shardId-(\d{10})-(\d+)-(\d+)\.txt$`)
+
+// checkWhole compares all objects with all records that were put: nothing
+// missing, nothing double, nothing changed.
+func (r *rig) checkWhole(disk vfs.FS) {
+	r.Helper()
+	type part struct {
+		first, last int
+		content     string
+	}
+	parts := make(map[int32][]part)
+	for key, content := range objects(r, disk) {
+		m := objectName.FindStringSubmatch(key)
+		if m == nil {
+			r.Fatalf("object %s", key)
+		}
+		id, _ := strconv.Atoi(m[2])
+		first, _ := strconv.Atoi(m[3])
+		last, _ := strconv.Atoi(m[4])
+		parts[int32(id)] = append(parts[int32(id)], part{first, last, content})
+	}
+	for id, sent := range r.sent {
+		slices.SortFunc(parts[id], func(a, b part) int { return cmp.Compare(a.first, b.first) })
+		next := 0
+		for _, p := range parts[id] {
+			if p.first != next || p.last >= len(sent) {
+				r.Fatalf("partition %d: an object has %d to %d, %d is next of %d", id, p.first, p.last, next, len(sent))
+			}
+			if want := strings.Join(sent[p.first:p.last+1], "\n") + "\n"; p.content != want {
+				r.Fatalf("partition %d: %d to %d is %q, want %q", id, p.first, p.last, p.content, want)
+			}
+			next = p.last + 1
+		}
+		if next != len(sent) {
+			r.Fatalf("partition %d: %d of %d records are delivered", id, next, len(sent))
+		}
+	}
+}
+
+func TestDelivery(t *testing.T) { // D-4, D-6, D-10, OBS-1, OBS-2, OBS-4, OBS-7
+	r := newRig(t, 2)
+	r.put(0, "old")
+	r.create(`,"file_prefix":"a/b","partition_format":"yyyy/MM/dd/HH/mm","record_delimiter":"|"`)
+	r.put(0, "x", "y")
+	r.put(1, "z")
+	r.advance(29 * time.Second)
+	r.tasks.Step()
+	if got := objects(t, r.disk); len(got) != 0 {
+		t.Fatalf("before the interval ends: %v", got)
+	}
+	r.advance(time.Second)
+	r.tasks.Step()
+	want := map[string]string{
+		"a/b/2017/11/10/14/49/s-t-shardId-0000000000-1-2.txt": "x|y|",
+		"a/b/2017/11/10/14/49/s-t-shardId-0000000001-0-0.txt": "z|",
+	}
+	if got := objects(t, r.disk); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("delivered\n%v want\n%v", got, want)
+	}
+	s := r.status()
+	if p := s.Partitions[0]; s.State != transfer.Running || p.Next != 3 || p.Last != 2 || p.Delivered != r.now.UnixMilli() || p.Discarded != 0 {
+		t.Errorf("status %+v", s)
+	}
+	r.round() // OBS-7
+	if got := objects(t, r.disk); len(got) != len(want) {
+		t.Errorf("an empty interval made an object: %v", got)
+	}
+}
+
+func TestStrategy(t *testing.T) { // TC-R7, D-5, E24-R2
+	r := newRig(t, 1)
+	r.put(0, "a", "b")
+	r.trim(0, 1)
+	r.create(`,"consumer_strategy":"TRIM_HORIZON"`)
+	r.scale() // a partition that appears later is read from its first record
+	r.put(1, "c")
+	r.round()
+	if got := fmt.Sprint(objects(t, r.disk)); got != "map[s-t-shardId-0000000000-1-1.txt:b\n s-t-shardId-0000000001-0-0.txt:c\n]" {
+		t.Errorf("objects %s", got)
+	}
+	if err := r.tasks.Delete(streamID, "t"); err != nil {
+		t.Fatal(err)
+	}
+	if n := transfer.Rows(r.db, streamID); n != 0 {
+		t.Errorf("%d tables keep something of a deleted task", n)
+	}
+	r.create("")
+	if s := r.status(); s.Partitions[0].Next != 2 || s.Partitions[0].Last != -1 || s.Partitions[1].Next != 1 {
+		t.Errorf("E24-R2: %+v", s.Partitions)
+	}
+}
+
+func TestPartitionsEnd(t *testing.T) { // D-5, D-9
+	r := newRig(t, 2)
+	r.create("")
+	r.put(0, "a")
+	r.put(1, "b", "c")
+	r.stream.Partitions = []transfer.PartitionState{transfer.Deleted, transfer.Active}
+	r.tasks.Step() // a closed partition is drained at once
+	if got := fmt.Sprint(objects(t, r.disk)); got != "map[s-t-shardId-0000000000-0-0.txt:a\n]" {
+		t.Errorf("objects %s", got)
+	}
+	r.trim(1, 2)
+	r.stream.Partitions = []transfer.PartitionState{transfer.Expired, transfer.Expired}
+	r.tasks.Step()
+	if s := r.status(); len(s.Partitions) != 0 {
+		t.Errorf("expired partitions are shown: %+v", s)
+	}
+	if got := fmt.Sprint(r.tasks.Gaps(streamID)); got != "[[0000000000000000000 1]]" {
+		t.Errorf("gaps %s", got)
+	}
+}
+
+func TestLimitsSealEarly(t *testing.T) { // D-6
+	for _, tt := range []struct {
+		opts transfer.Options
+		want string // lengths of batches
+	}{
+		{transfer.Options{MaxRecords: 3}, "3 3 3"},
+		{transfer.Options{MaxBytes: 25}, "2 2 2 2 2"},
+		{transfer.Options{MaxBytes: 5}, "1 1 1 1 1 1 1 1 1 1"}, // a record larger than a batch
+	} {
+		r := newRig(t, 1)
+		r.opts = tt.opts
+		r.open(r.disk)
+		r.create("")
+		for i := range 10 {
+			r.put(0, fmt.Sprintf("record %03d", i))
+		}
+		for range 12 {
+			r.tasks.Step() // the clock stands still
+		}
+		var sizes []string
+		next := storage.Seq(0)
+		for key := range objects(t, r.disk) {
+			m := objectName.FindStringSubmatch(key)
+			first, _ := strconv.Atoi(m[3])
+			last, _ := strconv.Atoi(m[4])
+			sizes = append(sizes, strconv.Itoa(last-first+1))
+			next = max(next, storage.Seq(last+1))
+		}
+		if got := strings.Join(sizes, " "); got != tt.want {
+			t.Errorf("%+v: batches of %s, want %s", tt.opts, got, tt.want)
+		}
+		r.round()
+		r.checkWhole(r.disk)
+	}
+}
+
+func TestStopAndStart(t *testing.T) { // E26-R2, E27-R1
+	r := newRig(t, 1)
+	r.create("")
+	r.put(0, "a")
+	r.round()
+	if err := r.tasks.Stop(streamID, []string{"t"}); err != nil {
+		t.Fatal(err)
+	}
+	r.put(0, "b", "c", "d")
+	r.round()
+	if got := len(objects(t, r.disk)); got != 1 {
+		t.Errorf("a stopped task made %d objects", got)
+	}
+	r.open(r.disk)
+	if s := r.status(); s.State != transfer.Paused {
+		t.Errorf("after a restart: %s", s.State)
+	}
+	r.trim(0, 3)
+	if err := r.tasks.Start(streamID, []string{"t"}); err != nil {
+		t.Fatal(err)
+	}
+	r.round()
+	s := r.status()
+	if p := s.Partitions[0]; p.Next != 4 || p.Discarded != 2 || s.State != transfer.Running {
+		t.Errorf("E26-R2: %+v", s)
+	}
+	if got := objects(t, r.disk)["s-t-shardId-0000000000-3-3.txt"]; got != "d\n" {
+		t.Errorf("E26-R2: delivered %v", objects(t, r.disk))
+	}
+	if got := fmt.Sprint(r.tasks.Gaps(streamID)); got != "[[0000000000000000001 2]]" {
+		t.Errorf("gaps %s", got)
+	}
+}
+
+// A store that fails.
+type failing struct {
+	transfer.Store
+	mu    sync.Mutex
+	err   error
+	after bool // the object is stored and the reply lost
+	puts  int
+}
+
+func (f *failing) set(err error, after bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err, f.after = err, after
+}
+
+func (f *failing) Put(ctx context.Context, bucket, key string, content []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.puts++
+	if f.err != nil && !f.after {
+		return f.err
+	}
+	return errors.Join(f.Store.Put(ctx, bucket, key, content), f.err)
+}
+
+func (r *rig) failing() *failing {
+	f := &failing{Store: filestore.Open(filestore.Options{Dir: "obs", FS: r.disk})}
+	r.opts.Store = f
+	r.open(r.disk)
+	return f
+}
+
+func TestRetries(t *testing.T) { // 4.2 states, D-8 pauses, D-11
+	r := newRig(t, 1)
+	f := r.failing()
+	r.create("")
+	r.put(0, "a")
+	f.set(errors.New("busy"), false)
+	r.advance(30 * time.Second)
+	for attempt, pause := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60, 60} {
+		r.tasks.Step()
+		r.tasks.Step() // too early
+		if f.puts != attempt+1 {
+			t.Fatalf("%d attempts, want %d", f.puts, attempt+1)
+		}
+		if s := r.status(); s.State != transfer.Abnormal || s.Partitions[0].State != transfer.Abnormal || s.Error != "busy" || s.Partitions[0].Discarded != 0 {
+			t.Fatalf("status %+v", s)
+		}
+		r.put(0, fmt.Sprint(attempt)) // must not get into the batch
+		r.advance(pause * time.Second)
+	}
+	r.advance(24 * time.Hour) // without end
+	f.set(nil, false)
+	r.tasks.Step()
+	if s := r.status(); s.State != transfer.Running || s.Partitions[0].Next != 1 {
+		t.Errorf("status %+v", s)
+	}
+	r.round()
+	r.checkWhole(r.disk)
+}
+
+func TestRefusal(t *testing.T) { // ERROR of 4.2, E26-R1, E48-R2
+	r := newRig(t, 1)
+	if err := r.disk.Mkdir("obs/c"); err != nil {
+		t.Fatal(err)
+	}
+	r.create("")
+	d, err := transfer.ParseUpdate(transfer.OBS, json.RawMessage(`{"task_name":"t","obs_bucket_path":"c"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.tasks.Update(t.Context(), streamID, d); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.disk.Remove("obs/c"); err != nil {
+		t.Fatal(err)
+	}
+	r.put(0, "a")
+	r.round()
+	if s := r.status(); s.State != transfer.Failed || !strings.Contains(s.Error, "c") {
+		t.Errorf("status %+v", s)
+	}
+	// A batch whose destination is gone follows the task to its new one.
+	d.Members["obs_bucket_path"] = "b"
+	if err := r.tasks.Update(t.Context(), streamID, d); err != nil {
+		t.Fatal(err)
+	}
+	r.put(0, "b")
+	r.round()
+	if got := len(objects(t, r.disk)); got != 0 {
+		t.Errorf("a task in ERROR made %d objects", got)
+	}
+	if err := r.tasks.Start(streamID, []string{"t"}); err != nil {
+		t.Fatal(err)
+	}
+	r.round()
+	r.checkWhole(r.disk)
+	if s := r.status(); s.State != transfer.Running {
+		t.Errorf("status %+v", s)
+	}
+}
+
+// TestCrash takes the machine away at every call of the file system, keeps any
+// part of what was not synced, starts again with other limits, and compares all
+// that was delivered with all that was put.
+func TestCrash(t *testing.T) { // D-7, D-12
+	for n := 0; ; n++ {
+		fired := false
+		for seed := range uint64(3) {
+			r := newRig(t, 2)
+			fault := errfs.From(n)
+			r.create(`,"partition_format":"yyyy/MM/dd/HH/mm"`)
+			r.opts.MaxRecords = 3
+			r.open(errfs.Wrap(r.disk, fault))
+			for i := range 8 {
+				r.put(int32(i%2), strings.Repeat(fmt.Sprint(i), 700)) // longer than a block
+				r.tasks.Step()
+			}
+			r.round()
+			fired = fault.Fired()
+			coin := rand.New(rand.NewPCG(seed, uint64(n)))
+			after := r.disk.Crash(func() bool { return seed > 0 && coin.IntN(2) == 0 })
+			r.put(0, "more")
+			r.opts.MaxRecords = 5
+			r.advance(time.Hour)
+			r.open(after)
+			r.round()
+			r.checkWhole(after)
+		}
+		if !fired {
+			if n < 30 {
+				t.Fatalf("only %d calls", n)
+			}
+			return
+		}
+	}
+}
+
+// A reply that is lost, after which everything is started again: the batch goes
+// out again under its name, though more records are there.
+func TestLostReply(t *testing.T) { // D-7, D-12
+	for _, after := range []bool{false, true} {
+		r := newRig(t, 1)
+		f := r.failing()
+		r.create("")
+		r.put(0, "a", "b")
+		f.set(errors.New("connection reset"), after)
+		r.round()
+		r.put(0, "c")
+		f.set(nil, false)
+		r.open(r.disk)
+		r.round()
+		r.checkWhole(r.disk)
+	}
+}
+
+// Retention overtakes a batch that is on its way: whether it arrived decides
+// whether it is a gap.
+func TestRetentionOvertakesBatch(t *testing.T) { // D-9, D13
+	for _, tt := range []struct {
+		arrived bool
+		discard int64
+		gaps    string
+	}{{true, 0, "[]"}, {false, 2, "[[0000000000000000000 1]]"}} {
+		r := newRig(t, 1)
+		f := r.failing()
+		r.create("")
+		r.put(0, "a", "b")
+		f.set(errors.New("connection reset"), tt.arrived)
+		r.round()
+		r.put(0, "c")
+		r.trim(0, 2)
+		f.set(nil, false)
+		r.open(r.disk)
+		r.round()
+		s := r.status()
+		if p := s.Partitions[0]; p.Discarded != tt.discard || p.Next != 3 || s.State != transfer.Running {
+			t.Errorf("arrived %v: %+v", tt.arrived, s)
+		}
+		if got := fmt.Sprint(r.tasks.Gaps(streamID)); got != tt.gaps {
+			t.Errorf("arrived %v: gaps %s", tt.arrived, got)
+		}
+		if got := objects(t, r.disk)["s-t-shardId-0000000000-2-2.txt"]; got != "c\n" {
+			t.Errorf("arrived %v: %v", tt.arrived, objects(t, r.disk))
+		}
+	}
+}
+
+func TestBadRecords(t *testing.T) { // D-3, D-9
+	r := newRig(t, 1)
+	r.stream.Compression = "gzip"
+	r.create(`,"file_prefix":"x"`)
+	var z bytes.Buffer
+	w := gzip.NewWriter(&z)
+	w.Write([]byte("plain"))
+	w.Close()
+	r.put(0, z.String(), "not gzip", z.String())
+	r.round()
+	got := objects(t, r.disk)
+	if got["x/s-t-shardId-0000000000-0-2.txt"] != "plain\nplain\n" {
+		t.Errorf("delivered %v", got)
+	}
+	if want := `{"sequence_number":"1","reason":"unexpected EOF","data":"bm90IGd6aXA="}` + "\n"; got["x/obs_error/s-t-shardId-0000000000-0-2.bad.json"] != want {
+		t.Errorf("set aside %v", got)
+	}
+	if s := r.status(); s.Partitions[0].Discarded != 1 || s.State != transfer.Running || s.Partitions[0].Next != 3 {
+		t.Errorf("status %+v", s)
+	}
+}
+
+func TestDirectoryOfTheRecord(t *testing.T) { // OBS-3
+	r := newRig(t, 1)
+	r.stream.DataType = "JSON"
+	r.opts.Zone = time.FixedZone("UTC", 0)
+	r.create(`,"partition_format":"yyyy/MM/dd","processing_schema":{"timestamp_name":"m.at","timestamp_type":"String","timestamp_format":"dd/MM/yyyy HH:mm:ss"}`)
+	r.put(0, `{"m":{"at":"02/01/2020 03:04:05"}}`, `{"m.at":"03/01/2020 03:04:05"}`, `{}`, `{"m":{"at":"02/01/2020 23:59:59"}}`, `{"m":{"at":"2020"}}`, `no JSON`)
+	r.round()
+	want := map[string]string{
+		"2020/01/02/s-t-shardId-0000000000-0-3.txt": `{"m":{"at":"02/01/2020 03:04:05"}}` + "\n" + `{"m":{"at":"02/01/2020 23:59:59"}}` + "\n",
+		"2020/01/03/s-t-shardId-0000000000-1-1.txt": `{"m.at":"03/01/2020 03:04:05"}` + "\n",
+		"2017/11/10/s-t-shardId-0000000000-2-5.txt": "{}\n" + `{"m":{"at":"2020"}}` + "\nno JSON\n",
+	}
+	if got := objects(t, r.disk); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("delivered\n%v want\n%v", got, want)
+	}
+}
+
+// A table is a destination with retry_duration, which fails as told.
+type table struct {
+	mu   sync.Mutex
+	err  error
+	rows []string
+}
+
+func (d *table) Check(context.Context, transfer.Target) error { return nil }
+func (d *table) Open(_ context.Context, t transfer.Target) (transfer.Sink, error) {
+	if t.Password != "secret" {
+		return nil, fmt.Errorf("password %q", t.Password)
+	}
+	return d, nil
+}
+func (d *table) Close() error { return nil }
+func (d *table) Deliver(_ context.Context, b transfer.Batch) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.err != nil {
+		return d.err
+	}
+	for _, rec := range b.Records {
+		d.rows = append(d.rows, string(rec.Data))
+	}
+	return nil
+}
+
+func TestErrorDirectory(t *testing.T) { // D-8, D-9, Q-13
+	for _, retry := range []time.Duration{0, 10} {
+		r := newRig(t, 1)
+		d := &table{err: errors.New("no such relation")}
+		r.stream.DataType = "CSV"
+		r.opts.Destinations = map[transfer.Type]transfer.Opener{transfer.DWS: d}
+		f := r.failing()
+		desc, err := transfer.Parse(transfer.DWS, json.RawMessage(`{"task_name":"t","agency_name":"a","deliver_time_interval":30,"dws_cluster_name":"c",
+			"dws_cluster_id":"c","dws_database_name":"d","dws_schema":"s","dws_table_name":"t","dws_delimiter":",","user_name":"u","user_password":"secret",
+			"kms_user_key_name":"k","kms_user_key_id":"k","obs_bucket_path":"b","file_prefix":"p","retry_duration":`+strconv.Itoa(int(retry))+`}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.tasks.Create(t.Context(), streamID, desc); err != nil {
+			t.Fatal(err)
+		}
+		r.put(0, "1,2", "3,4")
+		r.advance(30 * time.Second)
+		if retry > 0 {
+			r.tasks.Step()
+			if s := r.status(); s.State != transfer.Abnormal || s.Partitions[0].Next != 0 {
+				t.Errorf("status %+v", s)
+			}
+			r.advance(retry * time.Second)
+		}
+		f.set(errors.New("bucket busy"), false) // the batch stays pending, and stays diverted
+		r.tasks.Step()
+		d.err = nil
+		f.set(nil, false)
+		r.open(r.disk)
+		r.tasks.Step()
+		s := r.status()
+		if p := s.Partitions[0]; s.State != transfer.Abnormal || p.Discarded != 2 || p.Next != 2 || p.Last != -1 || p.Delivered != 0 {
+			t.Errorf("retry %d: status %+v", retry, s)
+		}
+		if got := fmt.Sprint(objects(t, r.disk)); got != "map[p/dws_error/s-t-shardId-0000000000-0-1.csv:1,2\n3,4\n]" {
+			t.Errorf("retry %d: %s", retry, got)
+		}
+		r.put(0, "5,6")
+		r.round()
+		if s := r.status(); s.State != transfer.Running || fmt.Sprint(d.rows) != "[5,6]" {
+			t.Errorf("retry %d: the table has %v, status %+v", retry, d.rows, s)
+		}
+	}
+}
+
+func TestStreamIsDeleted(t *testing.T) { // E5-R5
+	r := newRig(t, 1)
+	r.create("")
+	r.put(0, "a")
+	r.round()
+	if transfer.Rows(r.db, streamID) == 0 {
+		t.Fatal("nothing is stored")
+	}
+	if err := r.db.Update(func(tx *catalog.Tx) error { return transfer.ForgetStream(tx, streamID) }); err != nil {
+		t.Fatal(err)
+	}
+	r.put(0, "b")
+	r.round() // still described: the task notices that its row is gone
+	r.gone = true
+	r.round()
+	if n := transfer.Rows(r.db, streamID); n != 0 {
+		t.Errorf("%d tables keep something of a deleted stream", n)
+	}
+	if got := objects(t, r.disk); len(got) != 1 {
+		t.Errorf("objects %v", got)
+	}
+	if s := r.tasks.Stats(t.Context()); len(s) != 0 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+func TestStats(t *testing.T) {
+	r := newRig(t, 1)
+	r.create("")
+	r.put(0, "abc", "de")
+	r.round()
+	r.put(0, "f")
+	r.advance(5 * time.Second)
+	got := r.tasks.Stats(t.Context())
+	want := transfer.Stat{
+		StreamID: streamID, Stream: "s", Task: "t", Type: transfer.OBS, State: transfer.Running,
+		Batches: 1, Records: 2, Bytes: 5, Lag: 1, LagTime: 5 * time.Second,
+	}
+	if len(got) != 1 || got[0] != want {
+		t.Errorf("stats\n%+v want\n%+v", got, want)
+	}
+}
+
+// Run delivers by itself, and when told to stop waits for what is on its way.
+func TestRun(t *testing.T) {
+	r := newRig(t, 1)
+	r.opts.Tick = time.Millisecond
+	f := r.failing()
+	if r.create(""); r.status().State != transfer.Starting {
+		t.Errorf("before Run: %s", r.status().State)
+	}
+	delivered := make(chan struct{})
+	r.opts.Store = &notifying{f, delivered}
+	r.open(r.disk)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- r.tasks.Run(ctx) }()
+	r.put(0, "a")
+	r.advance(30 * time.Second)
+	<-delivered // the put is under way
+	stop()
+	<-delivered
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if s := r.status(); s.Partitions[0].Next != 1 {
+		t.Errorf("after the stop: %+v", s)
+	}
+	r.checkWhole(r.disk)
+}
+
+// notifying tells when a put begins and waits until it is told to go on.
+type notifying struct {
+	transfer.Store
+	turn chan struct{}
+}
+
+func (n *notifying) Put(ctx context.Context, bucket, key string, content []byte) error {
+	n.turn <- struct{}{}
+	n.turn <- struct{}{}
+	return n.Store.Put(ctx, bucket, key, content)
+}
+
+func TestSecretsAtRest(t *testing.T) { // E25-R2
+	r := newRig(t, 1)
+	r.stream.DataType = "CSV"
+	r.opts.Destinations = map[transfer.Type]transfer.Opener{transfer.DWS: &table{}}
+	r.opts.Key = bytes.Repeat([]byte{7}, 32)
+	r.open(r.disk)
+	d, err := transfer.Parse(transfer.DWS, json.RawMessage(`{"task_name":"t","agency_name":"a","deliver_time_interval":30,"dws_cluster_name":"c",
+		"dws_cluster_id":"c","dws_database_name":"d","dws_schema":"s","dws_table_name":"t","dws_delimiter":",","user_name":"u","user_password":"secret",
+		"kms_user_key_name":"k","kms_user_key_id":"k","obs_bucket_path":"b"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.tasks.Create(t.Context(), streamID, d); err != nil {
+		t.Fatal(err)
+	}
+	if text := fmt.Sprintf("%+v", r.status()); strings.Contains(text, "secret") {
+		t.Errorf("shown: %s", text)
+	}
+	r.put(0, "1")
+	r.round()
+	if s := r.status(); s.State != transfer.Running {
+		t.Errorf("status %+v", s)
+	}
+	r.opts.Key = bytes.Repeat([]byte{8}, 32)
+	r.open(r.disk)
+	r.put(0, "2")
+	r.round()
+	if s := r.status(); s.State != transfer.Abnormal || !strings.Contains(s.Error, "another key") {
+		t.Errorf("with another key: %+v", s)
+	}
+}
