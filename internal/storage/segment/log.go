@@ -201,7 +201,7 @@ func (v *view) readPart(fs vfs.FS, f *filler) error {
 	}
 	for ; i < len(v.tail) && !f.full && v.tail[i].first <= f.seq; i++ {
 		b := &v.tail[i]
-		if err := f.add(b.first, b.time, b.payload()); err != nil {
+		if err := f.add(b.first, b.next, b.time, b.payload()); err != nil {
 			return err
 		}
 	}
@@ -285,27 +285,23 @@ func (f *filler) load(s *segment, file vfs.File, pos int64, n int) ([]byte, erro
 	return buf, s.readAt(file, buf, pos)
 }
 
-// add adds the records of a batch from f.seq on.
-func (f *filler) add(first storage.Seq, time int64, payload []byte) error {
-	for seq := first; len(payload) > 0; seq++ {
-		if seq < f.seq {
-			n, err := skipRecord(payload)
-			if err != nil {
-				return err
-			}
-			payload = payload[n:]
-			continue
-		}
+// add adds the records of a batch, first to before next, from f.seq on.
+func (f *filler) add(first, next storage.Seq, time int64, payload []byte) error {
+	seq := first
+	for ; len(payload) > 0 && seq < next; seq++ {
 		var r storage.Record
 		n, err := parseRecord(payload, &r)
 		if err != nil {
 			return err
 		}
+		payload = payload[n:]
+		if seq < f.seq {
+			continue
+		}
 		if !f.fits(len(r.Data)) {
 			f.full = true
 			return nil
 		}
-		payload = payload[n:]
 		r.Seq, r.AppendTime = seq, time
 		f.c.Records = append(f.c.Records, r)
 		f.size += len(r.Data)
@@ -314,6 +310,9 @@ func (f *filler) add(first storage.Seq, time int64, payload []byte) error {
 			f.full = true
 			return nil
 		}
+	}
+	if len(payload) > 0 || seq < next {
+		return errFields
 	}
 	return nil
 }
@@ -324,10 +323,4 @@ func (f *filler) fits(n int) bool {
 		return true
 	}
 	return have < f.lim.Records && f.size+n <= f.lim.Bytes
-}
-
-// skipRecord returns the size of the record at the start of b.
-func skipRecord(b []byte) (int, error) {
-	var r storage.Record
-	return parseRecord(b, &r)
 }

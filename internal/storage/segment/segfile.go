@@ -376,7 +376,7 @@ func (s *segment) batches(buf []byte, pos int64, w *walk, f *filler) (n int64, m
 			}
 			h, payload, err := parseBatch(b)
 			if err == nil {
-				err = f.add(h.first, h.time, payload)
+				err = f.add(h.first, h.next(), h.time, payload)
 			}
 			if err != nil {
 				return n, 0, s.corrupt(pos+n, fmt.Errorf("batch of record %d: %w", h.first, err))
