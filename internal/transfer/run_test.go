@@ -455,6 +455,12 @@ func TestRetries(t *testing.T) { // 4.2 states, D-8 pauses, D-11
 	}
 	r.round()
 	r.checkWhole(r.disk)
+	puts := f.puts
+	r.open(r.disk)
+	r.round()
+	if f.puts != puts {
+		t.Error("a batch that was passed went out again")
+	}
 }
 
 func TestRefusal(t *testing.T) { // ERROR of 4.2, E26-R1, E48-R2

@@ -7,6 +7,7 @@ package transfer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -53,7 +54,7 @@ type Options struct {
 	// the catalog.
 	Key []byte
 
-	Zone       *time.Location // of time directories and times in records (OBS-2), default UTC
+	Zone       *time.Location // of time directories and times in records (OBS-2), default UTC; one with a name of the time zone database
 	Workers    int            // batches on their way at the same time, default 4
 	MaxBytes   int            // data in one batch, default 64 MiB (D-6)
 	MaxRecords int            // records in one batch, default 100 000
@@ -107,6 +108,9 @@ type Tasks struct {
 // Open loads all tasks. They are at rest until Run is called.
 func Open(opts Options) (*Tasks, error) {
 	opts.setDefaults()
+	if _, err := time.LoadLocation(opts.Zone.String()); err != nil {
+		return nil, fmt.Errorf("the zone of time directories must have a name that can be looked up again: %w", err)
+	}
 	vault, err := openVault(opts.DB, opts.Key)
 	if err != nil {
 		return nil, err

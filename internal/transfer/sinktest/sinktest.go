@@ -1,0 +1,185 @@
+// Package sinktest is what every sink of transfer tasks must pass: however often
+// and however interrupted a batch is delivered, the destination has its records
+// once.
+package sinktest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"disd/internal/storage"
+	"disd/internal/transfer"
+)
+
+// A Destination is one that a sink can be opened for. It is empty.
+type Destination struct {
+	Opener transfer.Opener
+	Target transfer.Target
+
+	// Rows returns the data of all records at the destination, in any order of
+	// partitions.
+	Rows func() []string
+
+	// Vanish takes away what the target names, so that it refuses.
+	Vanish func()
+}
+
+// Run tests a kind of sink. fresh makes a destination for one test; the data of
+// records will be "partition,number" and must be kept as it is.
+func Run(t *testing.T, fresh func(t *testing.T) Destination) {
+	for name, test := range map[string]func(*testing.T, Destination){
+		"delivers": delivers, "same batch twice": twice, "cancelled": cancelled,
+		"lost reply and restart": restart, "refused": refused, "partitions at once": together, "large": large,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, fresh(t)) })
+	}
+}
+
+// batch makes the batch of n records of a partition, from first on.
+func (d Destination) batch(partition int32, first, n int) transfer.Batch {
+	b := transfer.Batch{
+		Target: d.Target, Partition: partition, First: storage.Seq(first), Last: storage.Seq(first + n - 1),
+		Generated: time.Date(2017, 11, 10, 14, 49, 0, 0, time.UTC),
+	}
+	for i := range n {
+		b.Records = append(b.Records, storage.Record{Seq: b.First + storage.Seq(i), Data: []byte(fmt.Sprintf("%d,%d", partition, first+i))})
+	}
+	return b
+}
+
+func (d Destination) open(t *testing.T) transfer.Sink {
+	t.Helper()
+	s, err := d.Opener.Open(t.Context(), d.Target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func deliver(t *testing.T, s transfer.Sink, b transfer.Batch) {
+	t.Helper()
+	if err := s.Deliver(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// check holds the destination against batches that were delivered, each once.
+func (d Destination) check(t *testing.T, batches ...transfer.Batch) {
+	t.Helper()
+	var want []string
+	for _, b := range batches {
+		for _, r := range b.Records {
+			want = append(want, string(r.Data))
+		}
+	}
+	got := d.Rows()
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("the destination has %d rows: %.300s\nwant %d: %.300s", len(got), strings.Join(got, " "), len(want), strings.Join(want, " "))
+	}
+}
+
+func delivers(t *testing.T, d Destination) {
+	if err := d.Opener.Check(t.Context(), d.Target); err != nil {
+		t.Fatal(err)
+	}
+	s, a, b := d.open(t), d.batch(0, 0, 3), d.batch(0, 3, 1)
+	deliver(t, s, a)
+	d.check(t, a)
+	deliver(t, s, b)
+	d.check(t, a, b)
+	settled(t, s, a, true)
+	settled(t, s, d.batch(0, 4, 2), false)
+}
+
+// settled asks a sink that can tell whether it has a batch.
+func settled(t *testing.T, s transfer.Sink, b transfer.Batch, want bool) {
+	t.Helper()
+	if settler, can := s.(transfer.Settler); can {
+		b.Records = nil
+		if got, err := settler.Delivered(t.Context(), b); err != nil || got != want {
+			t.Errorf("delivered: %v, %v, want %v", got, err, want)
+		}
+	}
+}
+
+func twice(t *testing.T, d Destination) {
+	s, a := d.open(t), d.batch(0, 0, 3)
+	deliver(t, s, a)
+	deliver(t, s, a)
+	d.check(t, a)
+}
+
+// cancelled ends the context before, and as soon as possible after, the start;
+// whatever came of it, the batch is there once after the next attempt.
+func cancelled(t *testing.T, d Destination) {
+	s, a := d.open(t), d.batch(0, 0, 1000)
+	for _, wait := range []time.Duration{0, 10 * time.Microsecond, time.Millisecond} {
+		ctx, stop := context.WithTimeout(t.Context(), wait)
+		s.Deliver(ctx, a)
+		stop()
+	}
+	deliver(t, s, a)
+	d.check(t, a)
+}
+
+// restart delivers again through a new sink, between other batches.
+func restart(t *testing.T, d Destination) {
+	a, b, c := d.batch(0, 0, 3), d.batch(0, 3, 2), d.batch(0, 5, 1)
+	s := d.open(t)
+	deliver(t, s, a)
+	deliver(t, s, b)
+	s = d.open(t)
+	deliver(t, s, b)
+	deliver(t, s, c)
+	d.check(t, a, b, c)
+}
+
+func refused(t *testing.T, d Destination) {
+	s := d.open(t)
+	d.Vanish()
+	if err := s.Deliver(t.Context(), d.batch(0, 0, 1)); !errors.Is(err, transfer.ErrRefused) {
+		t.Errorf("got %v, want ErrRefused", err)
+	}
+}
+
+func together(t *testing.T, d Destination) {
+	s := d.open(t)
+	var all []transfer.Batch
+	var going sync.WaitGroup
+	for p := range int32(4) {
+		for i := range 3 {
+			all = append(all, d.batch(p, i*5, 5))
+		}
+		mine := all[len(all)-3:]
+		going.Go(func() {
+			for _, b := range mine {
+				if err := s.Deliver(t.Context(), b); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	going.Wait()
+	d.check(t, all...)
+}
+
+// large is a batch of several megabytes.
+func large(t *testing.T, d Destination) {
+	b := d.batch(0, 0, 20)
+	for i := range b.Records {
+		b.Records[i].Data = append(b.Records[i].Data, strings.Repeat("x", 1<<20)...)
+	}
+	s := d.open(t)
+	deliver(t, s, b)
+	deliver(t, s, b)
+	d.check(t, b)
+}
