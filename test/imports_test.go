@@ -26,13 +26,13 @@ var mayImport = map[string][]string{
 	"cmd/disd": {
 		"internal/api",
 		"internal/auth", "internal/auth/audit", "internal/auth/certs", "internal/auth/policy",
-		"internal/cursor", "internal/partition", "internal/transfer", "internal/transfer/filestore",
+		"internal/cursor", "internal/monitor", "internal/partition", "internal/transfer", "internal/transfer/filestore",
 		"internal/storage/catalog", "internal/storage/memory", "internal/storage/segment", "internal/storage/vfs",
 	},
 
 	"internal/api": {
 		"internal/api/codec", "internal/auth", "internal/auth/audit", "internal/auth/policy",
-		"internal/cursor", "internal/partition", "internal/transfer",
+		"internal/cursor", "internal/monitor", "internal/partition", "internal/transfer",
 	},
 	"internal/api/codec": {},
 
@@ -43,6 +43,7 @@ var mayImport = map[string][]string{
 	"internal/auth/policy":  {"internal/auth", "internal/storage/catalog"},
 
 	"internal/cursor":    {"internal/storage/catalog"},
+	"internal/monitor":   {"internal/storage/catalog"},
 	"internal/partition": {"internal/storage/catalog"},
 
 	"internal/transfer":           {"internal/storage/catalog"},

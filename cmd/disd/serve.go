@@ -22,6 +22,7 @@ import (
 	"disd/internal/auth"
 	"disd/internal/auth/policy"
 	"disd/internal/cursor"
+	"disd/internal/monitor"
 	"disd/internal/partition"
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
@@ -78,11 +79,16 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 		return err
 	}
 	defer closeTrail()
+	watch := monitor.Open(db, monitor.Options{Logger: logger})
 	streams, err := partition.Open(ctx, engine, db, partition.Options{
 		Logger:   logger,
 		Quotas:   partition.Quotas{Mode: partition.Mode(c.Quota.Mode)},
 		Exceeded: count,
-		OnDelete: []func(*catalog.Tx, string) error{cursor.ForgetStream, policy.Forget, transfer.ForgetStream},
+		OnDelete: []func(*catalog.Tx, string) error{cursor.ForgetStream, policy.Forget, transfer.ForgetStream, monitor.Forget},
+		Traffic: func(streamID string, minutes int) (partition.Load, bool) {
+			t, err := watch.Traffic(streamID, minutes)
+			return partition.Load(t), err == nil
+		},
 	})
 	if err != nil {
 		return err
@@ -99,7 +105,7 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 		return err
 	}
 	server := api.New(api.Options{
-		Engine: engine, Streams: streams, Cursors: sealer, Tasks: tasks,
+		Engine: engine, Streams: streams, Cursors: sealer, Tasks: tasks, Monitor: watch,
 		Apps:   cursor.OpenApps(db, cursor.Options{Logger: logger, MaxApps: maxApps(c)}),
 		Health: []func() error{db.Health},
 
@@ -121,6 +127,7 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 	background.Go(func() error { return streams.Run(running) })
 	background.Go(func() error { return server.Run(running) })
 	background.Go(func() error { return tasks.Run(running) })
+	background.Go(func() error { return watch.Run(running) })
 	err = serveHTTP(ctx, c, logger, listener, server)
 	stop()
 	return errors.Join(err, background.Wait())

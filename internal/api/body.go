@@ -176,18 +176,21 @@ func (h *holding) fill(r *http.Request) ([]byte, error) {
 	return body, err
 }
 
-// plain returns the body decompressed (1.13), in memory that h holds.
-func (h *holding) plain(header http.Header, body []byte) ([]byte, error) {
+// plain returns the body decompressed (1.13), in memory that h holds; h is nil for
+// an empty body.
+func (s *bodies) plain(h *holding, header http.Header, body []byte) ([]byte, error) {
 	encodings := header["Content-Encoding"]
-	if len(encodings) > 1 {
-		return nil, errMediaType // Z-1
-	}
-	if len(encodings) == 0 || h == nil {
+	switch {
+	case len(encodings) == 0:
 		return body, nil
+	case len(encodings) > 1:
+		return nil, errMediaType // Z-1
+	case h == nil:
+		return s.codec.Decompress(nil, encodings[0], "", body)
 	}
 	encoding := encodings[0]
 	size := header.Get(codec.SizeHeader(encoding))
-	plain, err := h.s.codec.Decompress(h.buffer(sizeHint(size, len(body))).b, encoding, size, body)
+	plain, err := s.codec.Decompress(h.buffer(sizeHint(size, len(body))).b, encoding, size, body)
 	h.shrink(int64(len(body) + len(plain)))
 	return plain, err
 }

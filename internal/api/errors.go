@@ -12,6 +12,7 @@ import (
 	"disd/internal/api/codec"
 	"disd/internal/auth"
 	"disd/internal/cursor"
+	"disd/internal/monitor"
 	"disd/internal/partition"
 	"disd/internal/storage"
 	"disd/internal/transfer"
@@ -54,6 +55,9 @@ var faults = []fault{
 	{codec.ErrSyntax, 400, "DIS.4300", "Request error."},
 	{codec.ErrCorrupt, 400, "DIS.4300", "Request error."},
 	{transfer.ErrMalformed, 400, "DIS.4300", "Request error."},
+	{monitor.ErrPeriod, 400, "DIS.4203", "Invalid monitoring period. %s"},
+	{monitor.ErrTooOld, 400, "DIS.4204", "The monitoring period cannot be longer than 7 days."},
+	{monitor.ErrLabel, 400, "DIS.4209", "Invalid metrics label. %s"},
 	{partition.ErrNotRunning, 400, "DIS.4205", "Stream is not running."},
 	{transfer.ErrMRSCluster, 400, "DIS.4208", "Mrs cluster is invalid. %s"},
 	{errRecordSize, 400, "DIS.4213", "The record is too large. %s"},

@@ -14,6 +14,7 @@ import (
 	"disd/internal/auth"
 	"disd/internal/auth/policy"
 	"disd/internal/cursor"
+	"disd/internal/monitor"
 	"disd/internal/partition"
 	"disd/internal/storage/catalog"
 	"disd/internal/storage/memory"
@@ -71,7 +72,7 @@ func newBench(t *testing.T, quotas partition.Quotas, edit ...func(*Options)) *be
 	engine := memory.Open(memory.Options{Now: c.now})
 	logger := slog.New(slog.DiscardHandler)
 	streams, err := partition.Open(t.Context(), engine, db, partition.Options{
-		Now: c.now, Logger: logger, Quotas: quotas, OnDelete: []func(*catalog.Tx, string) error{cursor.ForgetStream, policy.Forget, transfer.ForgetStream},
+		Now: c.now, Logger: logger, Quotas: quotas, OnDelete: []func(*catalog.Tx, string) error{cursor.ForgetStream, policy.Forget, monitor.Forget, transfer.ForgetStream},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +87,7 @@ func newBench(t *testing.T, quotas partition.Quotas, edit ...func(*Options)) *be
 	}
 	tasks, out := openTasks(t, db, engine, streams, c.now, quotas.Mode == partition.Enforce)
 	opts := Options{
-		Tasks: tasks, Engine: engine, Streams: streams, Cursors: sealer, Identities: ids, Policies: policy.Open(db, ids),
+		Tasks: tasks, Engine: engine, Streams: streams, Cursors: sealer, Identities: ids, Policies: policy.Open(db, ids), Monitor: monitor.Open(db, monitor.Options{Now: c.now}),
 		Apps: cursor.OpenApps(db, cursor.Options{Now: c.now, Logger: logger}),
 		Now:  c.now, Logger: logger, NoEmptyWait: true,
 	}

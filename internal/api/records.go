@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -64,7 +65,24 @@ func (s *Server) putRecords(c *call) (reply, error) {
 			return reply{}, notFound(c, info.Name, err)
 		}
 	}
+	s.opts.Monitor.Put(info.ID, s.opts.Now().Sub(c.start), u.stored, u.throttled())
 	return s.putReply(c, u), nil
+}
+
+// stored yields partition and size of every record that was stored.
+func (u *uploader) stored(yield func(int32, int) bool) {
+	for i := range u.outcomes {
+		if o := &u.outcomes[i]; o.Err == nil && !yield(o.Partition, len(u.puts[i].Data)) {
+			return
+		}
+	}
+}
+
+// throttled reports whether flow control refused a record (M-4).
+func (u *uploader) throttled() bool {
+	return slices.ContainsFunc(u.outcomes, func(o partition.Outcome) bool {
+		return errors.Is(o.Err, partition.ErrThrottled) || errors.Is(o.Err, storage.ErrBusy)
+	})
 }
 
 // putError maps the codec's errors to those of the table.
@@ -170,9 +188,14 @@ func (s *Server) getRecords(c *call) (reply, error) {
 		clear(chunk.Records) // which may lie in memory that is not the chunk's
 		s.chunks.put(chunk)
 	}()
-	if err := s.download(c.Context(), st, log, at.Seq, lim, chunk); err != nil {
+	delayed, err := s.download(c.Context(), st, log, at.Seq, lim, chunk)
+	if errors.Is(err, partition.ErrThrottled) {
+		s.opts.Monitor.Refused(info.ID)
+	}
+	if err != nil {
 		return reply{}, err
 	}
+	s.opts.Monitor.Get(info.ID, id, s.opts.Now().Sub(c.start), len(chunk.Records), dataSize(chunk.Records), delayed)
 	at.Type, at.Issued = cursor.AtSequence, s.opts.Now().UnixMilli()
 	at.Seq += storage.Seq(len(chunk.Records))
 	return s.getReply(c, chunk.Records, s.cursors.Seal(at)), nil
@@ -191,29 +214,30 @@ func fetchLimit(q query) (storage.Limit, error) {
 }
 
 // download reads records, after the wait that the partition's throughput asks
-// for (E20-R8); when there are none it waits a little for some (E20-R9).
-func (s *Server) download(ctx context.Context, st *partition.Stream, log storage.Log, from storage.Seq, lim storage.Limit, chunk *storage.Chunk) error {
+// for (E20-R8), which it reports; when there are none it waits a little for some
+// (E20-R9).
+func (s *Server) download(ctx context.Context, st *partition.Stream, log storage.Log, from storage.Seq, lim storage.Limit, chunk *storage.Chunk) (delayed bool, err error) {
 	pause, err := st.Pace(log.ID().Partition)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := sleep(ctx, pause); err != nil {
-		return err
+		return false, err
 	}
 	if err := log.Read(ctx, from, lim, chunk); err != nil {
-		return err
+		return false, err
 	}
 	if len(chunk.Records) == 0 && s.opts.EmptyWait > 0 {
 		waiting, cancel := context.WithTimeout(ctx, s.opts.EmptyWait)
 		defer cancel()
 		if log.Wait(waiting, from) == nil {
 			if err := log.Read(ctx, from, lim, chunk); err != nil {
-				return err
+				return false, err
 			}
 		}
 	}
 	st.Took(log.ID().Partition, dataSize(chunk.Records))
-	return nil
+	return pause > 0, nil
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

@@ -80,6 +80,9 @@ var operations = []operation{
 	{method: "GET", path: "/v2/{project}/records", name: "ConsumeRecords", endpoint: (*Server).getRecords, data: true, proto: true},
 	{method: "GET", path: "/v2/{project}/cursors", name: "ShowCursor", endpoint: (*Server).showCursor},
 
+	{method: "GET", path: "/v2/{project}/streams/{stream}/metrics", name: "ShowStreamMetrics", endpoint: (*Server).showStreamMetrics},
+	{method: "GET", path: "/v2/{project}/streams/{stream}/partitions/{partition}/metrics", name: "ShowPartitionMetrics", endpoint: (*Server).showPartitionMetrics},
+
 	{method: "POST", path: "/v2/{project}/{type}/{id}/tags", name: "CreateTag", endpoint: (*Server).createTag},
 	{method: "GET", path: "/v2/{project}/{type}/{id}/tags", name: "ShowStreamTags", endpoint: (*Server).showTags},
 	{method: "DELETE", path: "/v2/{project}/{type}/{id}/tags/{key}", name: "DeleteTag", endpoint: (*Server).deleteTag},

@@ -27,6 +27,7 @@ import (
 	"disd/internal/auth/audit"
 	"disd/internal/auth/policy"
 	"disd/internal/cursor"
+	"disd/internal/monitor"
 	"disd/internal/partition"
 	"disd/internal/storage"
 	"disd/internal/transfer"
@@ -44,6 +45,7 @@ type Options struct {
 	Policies   *policy.Policies  // required
 	Audit      func(audit.Entry) // is told of every call that changes something; default nobody
 	Tasks      *transfer.Tasks   // required
+	Monitor    *monitor.Monitor  // required
 
 	// Health lists what must be well for the server to be ready, beside the
 	// engine.
@@ -182,6 +184,7 @@ func cleanPath(p string) string {
 type call struct {
 	*http.Request
 	id        string // the request id the client sees
+	start     time.Time
 	principal auth.Principal
 	project   string
 	query     query
@@ -218,8 +221,7 @@ type endpoint func(c *call) (reply, error)
 func (s *Server) serve(op operation) http.HandlerFunc {
 	observe := s.metrics.operation(op.name)
 	return func(w http.ResponseWriter, r *http.Request) {
-		start := s.opts.Now()
-		c := call{Request: r, id: newRequestID()}
+		c := call{Request: r, id: newRequestID(), start: s.opts.Now()}
 		rep, err := s.guarded(op, &c)
 		code := "ok"
 		if err != nil {
@@ -228,7 +230,7 @@ func (s *Server) serve(op operation) http.HandlerFunc {
 		}
 		s.write(w, c.id, rep)
 		s.audit(op, &c, rep.status, code)
-		observe(code, s.opts.Now().Sub(start), len(c.body), len(rep.body))
+		observe(code, s.opts.Now().Sub(c.start), len(c.body), len(rep.body))
 	}
 }
 
@@ -258,7 +260,7 @@ func (s *Server) run(op operation, c *call) (reply, error) {
 		return reply{}, err
 	}
 	if op.hasBody() {
-		if c.body, err = held.plain(c.Header, c.body); err != nil {
+		if c.body, err = s.bodies.plain(held, c.Header, c.body); err != nil {
 			return reply{}, err
 		}
 	}

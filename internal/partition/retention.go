@@ -12,34 +12,49 @@ import (
 // to stay 60 s longer than its retention.
 const sweepInterval = 30 * time.Second
 
-// Run applies retention until ctx ends.
+// scaleInterval is how often streams that scale by themselves are looked at.
+const scaleInterval = 5 * time.Second
+
+// Run applies retention and automatic scaling until ctx ends.
 func (s *Set) Run(ctx context.Context) error {
-	tick := time.NewTicker(sweepInterval)
-	defer tick.Stop()
+	sweep, scale := time.NewTicker(sweepInterval), time.NewTicker(scaleInterval)
+	defer sweep.Stop()
+	defer scale.Stop()
 	for {
-		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
-			s.opts.Logger.Error("retention could not be applied everywhere", "error", err)
-		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-tick.C:
+		case <-sweep.C:
+			s.report(ctx, "retention could not be applied everywhere", s.Sweep(ctx))
+		case <-scale.C:
+			s.report(ctx, "streams could not be scaled", s.AutoScale(ctx))
 		}
 	}
+}
+
+func (s *Set) report(ctx context.Context, what string, err error) {
+	if err != nil && ctx.Err() == nil {
+		s.opts.Logger.Error(what, "error", err)
+	}
+}
+
+// all returns the streams there are.
+func (s *Set) all() []*Stream {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := make([]*Stream, 0, len(s.byID))
+	for _, st := range s.byID {
+		all = append(all, st)
+	}
+	return all
 }
 
 // Sweep applies retention once, to all streams: it removes records older than
 // their stream's retention, and expires partitions that were closed as long ago
 // (L-11, L-15). What it could not do is joined in the error; it goes on.
 func (s *Set) Sweep(ctx context.Context) error {
-	s.mu.RLock()
-	all := make([]*Stream, 0, len(s.byID))
-	for _, st := range s.byID {
-		all = append(all, st)
-	}
-	s.mu.RUnlock()
 	var errs []error
-	for _, st := range all {
+	for _, st := range s.all() {
 		if ctx.Err() != nil {
 			break
 		}

@@ -29,6 +29,10 @@ type Options struct {
 	// Enforce, with its name: "partitions", "scaling", "throughput".
 	Exceeded func(quota string)
 
+	// Traffic returns what a stream carried in the last finished minutes, false
+	// when that is not known. Without it streams do not scale by themselves.
+	Traffic func(streamID string, minutes int) (Load, bool)
+
 	// OnDelete is called in the transaction that deletes a stream, to delete
 	// what other packages keep about it.
 	OnDelete []func(tx *catalog.Tx, streamID string) error

@@ -1,0 +1,89 @@
+package api
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"disd/internal/partition"
+)
+
+// TestMetrics is E32, E33 and section 5 at the HTTP surface.
+func TestMetrics(t *testing.T) {
+	b := newBench(t, partition.Quotas{})
+	b.want(201, "POST", "/p/streams", `{"stream_name":"s","partition_count":2}`)
+	b.want(200, "POST", "/p/records", `{"stream_name":"s","records":[{"data":"ZGF0YQ==","partition_id":"0"},{"data":"ZGF0YQ==","partition_id":"1"},{"data":"eA==","partition_id":"7"}]}`)
+	cursor := b.want(200, "GET", "/p/cursors?stream-name=s&partition-id=1", "").member(t, "partition_cursor").(string)
+	b.want(200, "GET", "/p/records?partition-cursor="+cursor, "")
+	now := b.clock.now().Unix()
+	minute := now - now%60
+	window := fmt.Sprintf("&start_time=%d&end_time=%d", now-600, now)
+	point := func(value int) string { return fmt.Sprintf(`[{"timestamp":%d,"value":%d}]`, minute, value) }
+	one := func(label, points string) string {
+		return `{"label":"` + label + `","dataPoints":` + points + `,"data_points":` + points + `}`
+	}
+	ahead := fmt.Sprintf("&start_time=%d&end_time=%d", now, now+50)
+	for _, test := range []struct{ rule, path, want string }{
+		{"E32-R1", "streams/s/metrics?label=total_put_bytes_per_stream" + window, `{"metrics":` + one("total_put_bytes_per_stream", point(8)) + `}`},
+		{"M-4", "streams/s/metrics?label=total_put_req_suc_per_stream" + window, `{"metrics":` + one("total_put_req_suc_per_stream", point(1)) + `}`},
+		{"E32-R1 no points", "streams/s/metrics?label=traffic_control_put" + window, `{"metrics":` + one("traffic_control_put", "[]") + `}`},
+		{"E32-N2 echoed", "streams/s/metrics?label=traffic_controll_put" + window, `{"metrics":` + one("traffic_controll_put", "[]") + `}`},
+		{"M-10, M-11", "streams/s/metrics?label=x&label_list=total_get_records_per_stream,%20total_put_records_per_stream,total_get_records_per_stream" + window,
+			`{"metrics":` + one("total_get_records_per_stream", point(1)) + `,"metrics_list":[` + one("total_get_records_per_stream", point(1)) + `,` + one("total_put_records_per_stream", point(2)) + `]}`},
+		{"E33-R1", "streams/s/partitions/1/metrics?label=total_get_bytes_per_partition" + window, `{"metrics":` + one("total_get_bytes_per_partition", point(4)) + `}`},
+		{"E33-R1", "streams/s/partitions/shardId-0000000000/metrics?label_list=total_put_bytes_per_partition" + window,
+			`{"metrics":` + one("total_put_bytes_per_partition", point(4)) + `,"metrics_list":[` + one("total_put_bytes_per_partition", point(4)) + `]}`},
+		{"M-12 into the future", "streams/s/metrics?label=total_put_bytes_per_stream" + ahead, `{"metrics":` + one("total_put_bytes_per_stream", point(8)) + `}`},
+		{"M-10", "streams/s/metrics?" + window, "DIS.4209 Invalid metrics label. [label or label_list is required]"},
+		{"M-11", "streams/s/metrics?label=x" + window, "DIS.4209"},
+		{"M-11 empty item", "streams/s/metrics?label_list=total_put_req_latency,," + window, "DIS.4209"},
+		{"E33-N2", "streams/s/partitions/0/metrics?label=total_put_req_latency" + window, "DIS.4209"},
+		{"E33-N2", "streams/s/metrics?label=total_put_bytes_per_partition" + window, "DIS.4209"},
+		{"M-12 missing", "streams/s/metrics?label=total_put_req_latency&start_time=1795424000", "DIS.4203"},
+		{"M-12 ms", "streams/s/metrics?label=total_put_req_latency&start_time=1795424000000&end_time=1795424001000", "DIS.4203"},
+		{"M-12 text", "streams/s/metrics?label=total_put_req_latency&start_time=x&end_time=1795424001", "DIS.4203"},
+		{"M-12 backwards", fmt.Sprintf("streams/s/metrics?label=total_put_req_latency&start_time=%d&end_time=%d", now, now-1), "DIS.4203"},
+		{"M-13", fmt.Sprintf("streams/s/metrics?label=total_put_req_latency&start_time=%d&end_time=%d", now-700000, now-690000), "DIS.4204 The monitoring period cannot be longer than 7 days."},
+		{"E32 unknown stream", "streams/x/metrics?label=total_put_req_latency" + window, "DIS.4301"},
+		{"E33 malformed id", "streams/s/partitions/x/metrics?label=total_put_bytes_per_partition" + window, "DIS.4201"},
+		{"E33 unknown id", "streams/s/partitions/9/metrics?label=total_put_bytes_per_partition" + window, "DIS.4302"},
+	} {
+		a := b.do("GET", "/p/"+test.path, `{"python":"sends a body"}`, "Content-Type", "application/json") // C-8
+		got := a.body
+		if a.status >= 400 {
+			got = a.code(t) + " " + a.member(t, "message").(string)
+		}
+		if got != test.want && !(a.status >= 400 && strings.HasPrefix(got, test.want)) {
+			t.Errorf("%s: %s\ngot  %s\nwant %s", test.rule, test.path, got, test.want)
+		}
+	}
+	b.want(204, "DELETE", "/p/streams/s", "")
+	b.want(201, "POST", "/p/streams", `{"stream_name":"s","partition_count":1}`)
+	b.clock.advance(time.Minute)
+	if a := b.want(200, "GET", "/p/streams/s/metrics?label=total_put_bytes_per_stream"+window, ""); !strings.Contains(a.body, `"dataPoints":[]`) {
+		t.Errorf("M-6: %s", a.body)
+	}
+}
+
+// TestThrottledMetrics is M-4 with quotas enforced.
+func TestThrottledMetrics(t *testing.T) {
+	b := newBench(t, partition.Quotas{Mode: partition.Enforce, Common: partition.Throughput{WriteBytes: 4, ReadBytes: 1}})
+	b.want(201, "POST", "/p/streams", `{"stream_name":"s","partition_count":1}`)
+	put := b.want(200, "POST", "/p/records", `{"stream_name":"s","records":[{"data":"ZGF0YQ=="},{"data":"ZGF0YQ=="}]}`)
+	if !strings.Contains(put.body, `{"error_code":"DIS.4303","error_message":"Exceeded traffic control limit. DIS.4303"}`) {
+		t.Errorf("E19-R10: %s", put.body)
+	}
+	cursor := b.want(200, "GET", "/p/cursors?stream-name=s&partition-id=0", "").member(t, "partition_cursor").(string)
+	for range 3 { // the bucket is overdrawn by more than 5 s after the second
+		b.do("GET", "/p/records?partition-cursor="+cursor, "")
+		b.clock.advance(time.Second)
+	}
+	now := b.clock.now().Unix()
+	for label, want := range map[string]string{"traffic_control_put": `"value":1}`, "traffic_control_get": `"value":`} {
+		a := b.want(200, "GET", fmt.Sprintf("/p/streams/s/metrics?label=%s&start_time=%d&end_time=%d", label, now-600, now), "")
+		if !strings.Contains(a.body, want) {
+			t.Errorf("%s: %s", label, a.body)
+		}
+	}
+}

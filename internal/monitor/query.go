@@ -1,0 +1,107 @@
+package monitor
+
+import (
+	"errors"
+	"strings"
+	"time"
+)
+
+// Errors of queries.
+var (
+	ErrLabel  = errors.New("invalid metrics label")
+	ErrPeriod = errors.New("invalid monitoring period")
+	// ErrTooOld is a period that is longer than seven days or began before them.
+	ErrTooOld = errors.New("monitoring period longer than seven days")
+)
+
+// A label is one series: its value in a point, false where nothing happened (M-2).
+type label func(p *point, v volume) (int64, bool)
+
+func counted(n int64) (int64, bool) { return n, n != 0 }
+
+// mean is rounded half up to whole ms (M-3).
+func mean(micros, n int64) (int64, bool) {
+	if n == 0 {
+		return 0, false
+	}
+	return (micros/n + 500) / 1000, true
+}
+
+var streamLabels = map[string]label{
+	"total_put_bytes_per_stream":   func(_ *point, v volume) (int64, bool) { return counted(v.PutBytes) },
+	"total_get_bytes_per_stream":   func(_ *point, v volume) (int64, bool) { return counted(v.GetBytes) },
+	"total_put_records_per_stream": func(_ *point, v volume) (int64, bool) { return counted(v.PutRecords) },
+	"total_get_records_per_stream": func(_ *point, v volume) (int64, bool) { return counted(v.GetRecords) },
+	"total_put_req_latency":        func(p *point, _ volume) (int64, bool) { return mean(p.Requests.PutMicros, p.Requests.Put) },
+	"total_get_req_latency":        func(p *point, _ volume) (int64, bool) { return mean(p.Requests.GetMicros, p.Requests.Get) },
+	"total_put_req_suc_per_stream": func(p *point, _ volume) (int64, bool) { return counted(p.Requests.Put) },
+	"total_get_req_suc_per_stream": func(p *point, _ volume) (int64, bool) { return counted(p.Requests.Get) },
+	"traffic_control_put":          func(p *point, _ volume) (int64, bool) { return counted(p.Requests.PutThrottled) },
+	"traffic_control_get":          func(p *point, _ volume) (int64, bool) { return counted(p.Requests.GetThrottled) },
+}
+
+var partitionLabels = map[string]label{
+	"total_put_bytes_per_partition":   streamLabels["total_put_bytes_per_stream"],
+	"total_get_bytes_per_partition":   streamLabels["total_get_bytes_per_stream"],
+	"total_put_records_per_partition": streamLabels["total_put_records_per_stream"],
+	"total_get_records_per_partition": streamLabels["total_get_records_per_stream"],
+}
+
+// A Query asks for series of a stream, or of one of its partitions.
+type Query struct {
+	Labels    []string // as clients spell them
+	Partition int32    // -1 for the whole stream
+	From, To  int64    // seconds
+}
+
+// A Point is one value of a series.
+type Point struct {
+	Time  int64 // start of its minute, seconds
+	Value int64
+}
+
+func (q *Query) lookup(name string) (label, bool) {
+	if q.Partition >= 0 {
+		l, ok := partitionLabels[name]
+		return l, ok
+	}
+	l, ok := streamLabels[strings.Replace(name, "controll_", "control_", 1)] // E32-N2
+	return l, ok
+}
+
+// Check refuses labels and periods that cannot be asked for, at a time: ErrLabel,
+// ErrPeriod, ErrTooOld (M-11 to M-13).
+func (q *Query) Check(now time.Time) error {
+	for _, name := range q.Labels {
+		if _, ok := q.lookup(name); !ok {
+			return ErrLabel
+		}
+	}
+	week := int64(Keep / time.Second)
+	switch {
+	case q.From > q.To || q.From > now.Unix()+60:
+		return ErrPeriod
+	case q.From < now.Unix()-week-60 || q.To-q.From > week:
+		return ErrTooOld
+	}
+	return nil
+}
+
+// Series answers a checked query, a series for each label, oldest point first.
+func (m *Monitor) Series(streamID string, q Query) ([][]Point, error) {
+	out := make([][]Point, len(q.Labels))
+	from, to := q.From-q.From%60, min(q.To, m.now().Unix()) // M-14
+	err := m.each(streamID, from, to, func(at int64, p *point) {
+		v := p.Parts[q.Partition]
+		if q.Partition < 0 {
+			v = p.total()
+		}
+		for i, name := range q.Labels {
+			l, _ := q.lookup(name)
+			if value, ok := l(p, v); ok {
+				out[i] = append(out[i], Point{at, value})
+			}
+		}
+	})
+	return out, err
+}

@@ -1,0 +1,99 @@
+package partition
+
+import (
+	"context"
+	"errors"
+	"math"
+	"time"
+
+	"disd/internal/storage"
+)
+
+// A Load is what a stream carried in some minutes.
+type Load struct {
+	Put, Get  int64 // bytes
+	Throttled int64 // uploads that flow control refused, in part or as a whole
+}
+
+// Rules of automatic scaling (L-17, L-18).
+const (
+	upShare   = 0.8 // of the write bandwidth, in one minute
+	upFactor  = 0.6
+	downShare = 0.3 // of write and of read bandwidth
+	downTime  = 10  // minutes
+
+	autoPause   = time.Minute
+	turnPause   = 2 * time.Minute // between up and down
+	autoUpMax   = 10              // an hour
+	autoDownMax = 1
+)
+
+// AutoScale looks at every stream that scales by itself and changes its partition
+// count where the traffic of the last minutes asks for it (L-16 to L-20).
+func (s *Set) AutoScale(ctx context.Context) error {
+	if s.opts.Traffic == nil {
+		return nil
+	}
+	var errs []error
+	for _, st := range s.all() {
+		info, err := st.Info()
+		if err != nil || !info.AutoScale || info.Frozen {
+			continue
+		}
+		target := s.autoTarget(info)
+		if target == info.Count(Active) {
+			continue
+		}
+		_, err = s.Scale(ctx, st, target, true)
+		if errors.Is(err, ErrQuota) || errors.Is(err, storage.ErrInvalid) {
+			continue // recorded, or somebody was faster
+		}
+		errs = append(errs, ignoreGone(err))
+	}
+	return errors.Join(errs...)
+}
+
+// autoTarget returns the partition count that a stream should have.
+func (s *Set) autoTarget(info *Info) int {
+	now, current := s.opts.Now(), info.Count(Active)
+	rate := s.opts.Quotas.throughput(info.Type)
+	if load, ok := s.opts.Traffic(info.ID, 1); ok && load.Throttled > 0 && float64(load.Put) > upShare*60*float64(rate.WriteBytes*current) {
+		target := min(int(math.Ceil(float64(current)/upFactor)), info.AutoMax)
+		if current < info.AutoMax && info.mayScale(now, true) {
+			return target
+		}
+		return current
+	}
+	load, ok := s.opts.Traffic(info.ID, downTime)
+	idle := func(bytes int64, perSecond int) bool {
+		return float64(bytes) < downShare*60*downTime*float64(perSecond*current)
+	}
+	if ok && current > info.AutoMin && idle(load.Put, rate.WriteBytes) && idle(load.Get, rate.ReadBytes) && info.mayScale(now, false) {
+		return max(current/2, info.AutoMin)
+	}
+	return current
+}
+
+// mayScale applies the pauses and hourly limits of L-18. A stream younger than the
+// time that is looked at is left alone.
+func (i *Info) mayScale(now time.Time, up bool) bool {
+	if !up && now.Sub(time.UnixMilli(i.Created)) < downTime*time.Minute {
+		return false
+	}
+	same := 0
+	for _, sc := range i.Scalings {
+		age, wasUp := now.Sub(time.UnixMilli(sc.Time)), sc.To > sc.From
+		switch {
+		case sc.Exceeded:
+			continue
+		case sc.Auto && age < autoPause, wasUp != up && age < turnPause:
+			return false
+		case sc.Auto && wasUp == up && age < time.Hour:
+			same++
+		}
+	}
+	if up {
+		return same < autoUpMax
+	}
+	return same < autoDownMax
+}

@@ -1,0 +1,77 @@
+package partition
+
+import (
+	"testing"
+	"time"
+)
+
+// TestAutoScale is L-16 to L-20, step by step under the test's clock. Write and read
+// bandwidth of a partition are 100 and 200 bytes a second.
+func TestAutoScale(t *testing.T) {
+	b := newBench(t, Quotas{Mode: Enforce, CommonPartitions: 12, Common: Throughput{WriteBytes: 100, WriteRecords: 100, ReadBytes: 200}})
+	var minute, ten Load
+	b.opts.Traffic = func(_ string, minutes int) (Load, bool) {
+		if minutes == 1 {
+			return minute, true
+		}
+		return ten, true
+	}
+	if _, err := b.Create(t.Context(), "p", "s", 2, Settings{Type: Common, DataType: Blob, Retention: 24, AutoScale: true, AutoMin: 2, AutoMax: 9}); err != nil {
+		t.Fatal(err)
+	}
+	st := b.get("s")
+	busy := func(share float64, active int) Load {
+		return Load{Put: int64(share * 60 * 100 * float64(active)), Throttled: 1}
+	}
+	tenBusy := Load{Put: 1 << 30, Get: 1 << 30}
+	for i, step := range []struct {
+		rule        string
+		wait        time.Duration
+		minute, ten Load
+		want        int
+	}{
+		{"L-17 not throttled", 0, Load{Put: 1 << 30}, tenBusy, 2},
+		{"L-17 throttled, but quiet", 0, busy(0.8, 2), tenBusy, 2},
+		{"L-17 up, ceil(2/0.6)", 0, busy(0.81, 2), tenBusy, 4},
+		{"L-18 less than a minute", 59 * time.Second, busy(1, 4), tenBusy, 4},
+		{"L-17 up, ceil(4/0.6)", time.Second, busy(1, 4), tenBusy, 7},
+		{"L-16 clamped to the maximum", time.Minute, busy(1, 7), tenBusy, 9},
+		{"L-16 not beyond", time.Minute, busy(1, 9), tenBusy, 9},
+		{"L-18 no down within two minutes of up", 59 * time.Second, Load{}, Load{}, 9},
+		{"L-17 down only if both are idle", 10 * time.Minute, Load{}, Load{Get: 9 * 200 * 600 / 3}, 9},
+		{"L-17 down, floor(9/2)", 0, Load{}, Load{}, 4},
+		{"L-18 one down an hour", 59 * time.Minute, Load{}, Load{}, 4},
+		{"L-16 clamped to the minimum", time.Minute, Load{}, Load{}, 2},
+		{"L-16 not below", 2 * time.Hour, Load{}, Load{}, 2},
+	} {
+		b.clock.advance(step.wait)
+		minute, ten = step.minute, step.ten
+		if err := b.AutoScale(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.info(st).Count(Active); got != step.want {
+			t.Fatalf("step %d, %s: %d partitions, want %d", i, step.rule, got, step.want)
+		}
+	}
+	for _, sc := range b.info(st).Scalings {
+		if !sc.Auto {
+			t.Errorf("L-19: %+v", sc)
+		}
+	}
+}
+
+// TestAutoScaleOutside is L-20 and E3-R6.
+func TestAutoScaleOutside(t *testing.T) {
+	b := newBench(t, Quotas{})
+	b.opts.Traffic = func(string, int) (Load, bool) { return Load{}, false }
+	if _, err := b.Create(t.Context(), "p", "s", 1, Settings{Type: Common, DataType: Blob, Retention: 24, AutoScale: true, AutoMin: 2, AutoMax: 9}); err != nil {
+		t.Fatal(err)
+	}
+	b.clock.advance(time.Hour)
+	if err := b.AutoScale(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.info(b.get("s")).Count(Active); got != 1 {
+		t.Errorf("%d partitions", got)
+	}
+}
