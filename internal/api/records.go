@@ -65,6 +65,9 @@ func (s *Server) putRecords(c *call) (reply, error) {
 			return reply{}, notFound(c, info.Name, err)
 		}
 	}
+	if len(u.infos) > 0 {
+		s.notePieces(c, st, u)
+	}
 	s.opts.Monitor.Put(info.ID, s.opts.Now().Sub(c.start), u.stored, u.throttled())
 	return s.putReply(c, u), nil
 }

@@ -15,11 +15,15 @@ const sweepInterval = 30 * time.Second
 // scaleInterval is how often streams that scale by themselves are looked at.
 const scaleInterval = 5 * time.Second
 
+// forgetInterval is how often files are looked for that can be forgotten.
+const forgetInterval = time.Hour
+
 // Run applies retention and automatic scaling until ctx ends.
 func (s *Set) Run(ctx context.Context) error {
-	sweep, scale := time.NewTicker(sweepInterval), time.NewTicker(scaleInterval)
+	sweep, scale, forget := time.NewTicker(sweepInterval), time.NewTicker(scaleInterval), time.NewTicker(forgetInterval)
 	defer sweep.Stop()
 	defer scale.Stop()
+	defer forget.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -28,6 +32,8 @@ func (s *Set) Run(ctx context.Context) error {
 			s.report(ctx, "retention could not be applied everywhere", s.Sweep(ctx))
 		case <-scale.C:
 			s.report(ctx, "streams could not be scaled", s.AutoScale(ctx))
+		case <-forget.C:
+			s.report(ctx, "states of old files could not be removed", s.ForgetFiles())
 		}
 	}
 }

@@ -371,7 +371,7 @@ func (s *Set) Delete(ctx context.Context, st *Stream) error {
 				return err
 			}
 		}
-		return errors.Join(streams.Delete(tx, info.Project, info.Name), listGarbage(tx, ids))
+		return errors.Join(streams.Delete(tx, info.Project, info.Name), forgetFilesOf(tx, info.ID), listGarbage(tx, ids))
 	})
 	if err != nil {
 		return err

@@ -1,0 +1,196 @@
+package partition
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"disd/internal/storage"
+	"disd/internal/storage/catalog"
+)
+
+// A FileState is how far a file has come that producers upload in pieces, as
+// records that say which piece they are (E47-R2).
+type FileState string
+
+const (
+	FileUnknown   FileState = "not found" // no piece was accepted
+	FileReceiving FileState = "receiving" // a piece is missing, or the last one is not known
+	FileComplete  FileState = "uploading" // all are there; nothing here uploads them any further
+	FileCancelled FileState = "cancelled" // retention has removed a piece
+)
+
+// A Piece is one stored record that is a piece of a file.
+type Piece struct {
+	File   string // id the producer gave the file
+	Name   string // of the file, perhaps ""
+	Number int64  // the first piece is 0
+	Last   bool
+
+	Partition int32
+	Seq       storage.Seq
+}
+
+// fileMemory is how long a file is remembered after its newest piece: the longest
+// retention, and as long again to tell that it was cancelled.
+const fileMemory = 2 * 168 * time.Hour
+
+// A file is what pieces said about the whole.
+type file struct {
+	Name    string `json:"name,omitempty"`
+	Last    int64  `json:"last"`    // number of the last piece, -1 while unknown
+	Touched int64  `json:"touched"` // ms, when the newest piece came
+}
+
+// A place is where the record of a piece lies.
+type place struct {
+	Number    int64       `json:"number"`
+	Partition int32       `json:"partition"`
+	Seq       storage.Seq `json:"seq"`
+}
+
+var (
+	files  = catalog.NewTable[file]("files")   // stream id, file
+	pieces = catalog.NewTable[place]("pieces") // stream id, file, piece
+)
+
+// fileKey makes a key of a file id, which may be any text of any length.
+func fileKey(id string) string {
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:])
+}
+
+// AddPieces remembers pieces that were stored, durably. One that is there already
+// is replaced. ErrStreamNotFound, or an error of the catalog.
+func (s *Set) AddPieces(st *Stream, add []Piece) error {
+	info, err := st.Info()
+	if err != nil {
+		return err
+	}
+	now := s.opts.Now().UnixMilli()
+	return s.db.Update(func(tx *catalog.Tx) error {
+		if err := st.Exists(tx); err != nil {
+			return err
+		}
+		for i := range add {
+			if err := add[i].put(tx, info.ID, now); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (p *Piece) put(tx *catalog.Tx, stream string, now int64) error {
+	key := fileKey(p.File)
+	f, ok, err := files.Get(tx, stream, key)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		f.Last = -1
+	}
+	if p.Name != "" {
+		f.Name = p.Name
+	}
+	if p.Last {
+		f.Last = p.Number
+	}
+	f.Touched = now
+	return errors.Join(
+		files.Put(tx, f, stream, key),
+		pieces.Put(tx, place{p.Number, p.Partition, p.Seq}, stream, key, fmt.Sprintf("%016x", uint64(p.Number))),
+	)
+}
+
+// File returns the name of a file, "" when that is not known, and how far it has
+// come. ErrStreamNotFound, or an error of the catalog or of a partition.
+func (s *Set) File(st *Stream, id string) (name string, state FileState, err error) {
+	info, err := st.Info()
+	if err != nil {
+		return "", "", err
+	}
+	state = FileUnknown
+	err = s.db.View(func(tx *catalog.Tx) error {
+		f, ok, err := files.Get(tx, info.ID, fileKey(id))
+		if err != nil || !ok {
+			return err
+		}
+		name = f.Name
+		state, err = st.fileState(tx, info.ID, fileKey(id), f.Last)
+		return err
+	})
+	return name, state, err
+}
+
+func (st *Stream) fileState(tx *catalog.Tx, stream, key string, last int64) (FileState, error) {
+	next, gone := int64(0), false
+	err := pieces.Each(tx, []string{stream, key}, func(_ []string, p place) error {
+		kept, err := st.keeps(p)
+		if p.Number == next {
+			next++
+		}
+		gone = gone || !kept
+		return err
+	})
+	switch {
+	case gone:
+		return FileCancelled, err
+	case last >= 0 && next > last:
+		return FileComplete, err
+	}
+	return FileReceiving, err
+}
+
+// keeps reports whether the record of a piece can still be read.
+func (st *Stream) keeps(p place) (bool, error) {
+	log, err := st.Log(p.Partition)
+	if err != nil {
+		if err == ErrPartitionExpired {
+			err = nil
+		}
+		return false, err
+	}
+	oldest, _ := log.Bounds()
+	return p.Seq >= oldest, nil
+}
+
+// ForgetFiles forgets the files that nobody added a piece to for long.
+func (s *Set) ForgetFiles() error {
+	before := s.opts.Now().Add(-fileMemory).UnixMilli()
+	due := func(tx *catalog.Tx) (keys [][]string, err error) {
+		err = files.Each(tx, nil, func(key []string, f file) error {
+			if f.Touched < before {
+				keys = append(keys, key)
+			}
+			return nil
+		})
+		return keys, err
+	}
+	var any bool
+	err := s.db.View(func(tx *catalog.Tx) error {
+		keys, err := due(tx)
+		any = len(keys) > 0
+		return err
+	})
+	if err != nil || !any {
+		return err
+	}
+	return s.db.Update(func(tx *catalog.Tx) error {
+		keys, err := due(tx)
+		for _, key := range keys {
+			_, pieceErr := pieces.Clear(tx, key...)
+			err = errors.Join(err, pieceErr, files.Delete(tx, key...))
+		}
+		return err
+	})
+}
+
+// forgetFilesOf forgets the files of a stream that is deleted.
+func forgetFilesOf(tx *catalog.Tx, stream string) error {
+	_, err := files.Clear(tx, stream)
+	_, pieceErr := pieces.Clear(tx, stream)
+	return errors.Join(err, pieceErr)
+}
