@@ -26,13 +26,14 @@ var mayImport = map[string][]string{
 	"cmd/disd": {
 		"internal/api",
 		"internal/auth", "internal/auth/audit", "internal/auth/certs", "internal/auth/policy",
-		"internal/cursor", "internal/monitor", "internal/partition", "internal/transfer", "internal/transfer/filestore",
+		"internal/cursor", "internal/cursor/group", "internal/monitor", "internal/partition",
+		"internal/transfer", "internal/transfer/filestore",
 		"internal/storage/catalog", "internal/storage/memory", "internal/storage/segment", "internal/storage/vfs",
 	},
 
 	"internal/api": {
 		"internal/api/codec", "internal/auth", "internal/auth/audit", "internal/auth/policy",
-		"internal/cursor", "internal/monitor", "internal/partition", "internal/transfer",
+		"internal/cursor", "internal/cursor/group", "internal/monitor", "internal/partition", "internal/transfer",
 	},
 	"internal/api/codec": {},
 
@@ -42,9 +43,10 @@ var mayImport = map[string][]string{
 	"internal/auth/keyfile": {},
 	"internal/auth/policy":  {"internal/auth", "internal/storage/catalog"},
 
-	"internal/cursor":    {"internal/storage/catalog"},
-	"internal/monitor":   {"internal/storage/catalog"},
-	"internal/partition": {"internal/storage/catalog"},
+	"internal/cursor":       {"internal/storage/catalog"},
+	"internal/cursor/group": {},
+	"internal/monitor":      {"internal/storage/catalog"},
+	"internal/partition":    {"internal/storage/catalog"},
 
 	"internal/transfer":           {"internal/storage/catalog"},
 	"internal/transfer/filestore": {"internal/transfer", "internal/storage/vfs"},

@@ -61,6 +61,9 @@ type Config struct {
 		CommitLog int64 `mapstructure:"commit_log"`
 		Segment   int64 `mapstructure:"segment"`
 	} `mapstructure:"storage"`
+	Groups struct {
+		SessionTimeout time.Duration `mapstructure:"session_timeout"`
+	} `mapstructure:"groups"`
 	Transfer struct {
 		OBS struct {
 			Directory string `mapstructure:"directory"`
@@ -113,6 +116,7 @@ var options = []option{
 	{"limits.connections", 10000, "open connections at one time"},
 	{"storage.commit_log", int64(64 << 20), "size in bytes of one commit log file"},
 	{"storage.segment", int64(64 << 20), "size in bytes of one segment file"},
+	{"groups.session_timeout", 60 * time.Second, "how long a member of a consumer group may be silent, at least 45s"},
 	{"transfer.obs.directory", "", "directory whose directories are the buckets of OBS tasks (default obs in data_dir)"},
 	{"transfer.zone", "UTC", "time zone of the directories that transfer tasks name by time"},
 	{"profiling", false, "serve profiles of the process under /_disd/pprof/"},
@@ -213,6 +217,7 @@ func (c *Config) check() error {
 		inRange("auth.max_failures", c.Auth.MaxFailures, 0, 1<<30),
 		among("tls.mode", c.TLS.Mode, "off", "auto", "files"),
 		c.checkTLS(),
+		inRange("groups.session_timeout", c.Groups.SessionTimeout, 45*time.Second, time.Hour),
 		inRange("audit.size", c.Audit.Size, 1<<20, 1<<40),
 		inRange("audit.keep", c.Audit.Keep, 1, 1000),
 		among("quota.mode", c.Quota.Mode, string(partition.Off), string(partition.Warn), string(partition.Enforce)),

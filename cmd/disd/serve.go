@@ -22,6 +22,7 @@ import (
 	"disd/internal/auth"
 	"disd/internal/auth/policy"
 	"disd/internal/cursor"
+	"disd/internal/cursor/group"
 	"disd/internal/monitor"
 	"disd/internal/partition"
 	"disd/internal/storage"
@@ -100,13 +101,21 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 	if local, ok := engine.(*segment.Engine); ok {
 		registry.MustRegister(collector{local})
 	}
+	var groups *group.Coordinator
+	apps := cursor.OpenApps(db, cursor.Options{
+		Logger: logger, MaxApps: maxApps(c),
+		InUse: func(project, app string) bool { return groups.HasLiveMembers(project, app) },
+	})
+	if groups, err = openGroups(c, logger, db, apps, streams, count); err != nil {
+		return err
+	}
 	sealer, err := cursor.OpenSealer(db)
 	if err != nil {
 		return err
 	}
 	server := api.New(api.Options{
 		Engine: engine, Streams: streams, Cursors: sealer, Tasks: tasks, Monitor: watch,
-		Apps:   cursor.OpenApps(db, cursor.Options{Logger: logger, MaxApps: maxApps(c)}),
+		Apps: apps, Groups: groups,
 		Health: []func() error{db.Health},
 
 		Identities: ids,
@@ -128,6 +137,7 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 	background.Go(func() error { return server.Run(running) })
 	background.Go(func() error { return tasks.Run(running) })
 	background.Go(func() error { return watch.Run(running) })
+	background.Go(func() error { return tickGroups(running, groups) })
 	err = serveHTTP(ctx, c, logger, listener, server)
 	stop()
 	return errors.Join(err, background.Wait())

@@ -45,13 +45,29 @@ func (s *Server) commitCheckpoint(c *call) (reply, error) {
 	if err != nil {
 		return reply{}, partitionError(c, info, id, err)
 	}
-	if in.ClientID != "" {
-		return reply{}, detail(errNotMember, string(in.ClientID))
+	if err := s.checkMember(c, &in); err != nil {
+		return reply{}, err
 	}
 	if err := s.apps.Commit(mark, point, st, log); err != nil {
 		return reply{}, partitionError(c, info, id, err)
 	}
 	return created()
+}
+
+// checkMember asks the group whether a commit that names a member may be made
+// (G-16, G-17).
+func (s *Server) checkMember(c *call, in *commitCheckpointRequest) error {
+	if in.ClientID == "" {
+		return nil
+	}
+	generation, err := in.Generation.within("generation_id", minGeneration, 1<<62, minGeneration)
+	if err != nil {
+		return err
+	}
+	if err := s.opts.Groups.CheckCommit(c.project, string(in.AppName), string(in.ClientID), generation); err != nil {
+		return detail(err, string(in.ClientID))
+	}
+	return nil
 }
 
 // checkpoint checks the fields in the order of the table of E16.

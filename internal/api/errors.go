@@ -12,6 +12,7 @@ import (
 	"disd/internal/api/codec"
 	"disd/internal/auth"
 	"disd/internal/cursor"
+	"disd/internal/cursor/group"
 	"disd/internal/monitor"
 	"disd/internal/partition"
 	"disd/internal/storage"
@@ -27,7 +28,6 @@ var (
 	errNoAPI       = errors.New("no such API")
 	errNoMethod    = errors.New("no such method")
 	errRecordSize  = errors.New("record too large")
-	errNotMember   = errors.New("not a member of the consumer group")
 	errNotReady    = errors.New("server is not ready")
 	errTagQuota    = errors.New("too many tags")
 )
@@ -102,7 +102,10 @@ var faults = []fault{
 	{errNoResource, 400, "DIS.4603", "The resource does not exist."},
 	{errNoTag, 400, "DIS.4604", "The key does not exist."},
 	{errTagAction, 400, "DIS.4605", "The action is not supported."},
-	{errNotMember, 400, "DIS.4702", "The consumer is not a member of the group. %s"},
+	{group.ErrQuota, 400, "DIS.4339", "Consumer quota exceeded."},
+	{group.ErrRebalancing, 400, "DIS.4701", "The consumer group is rebalancing. %s"},
+	{group.ErrNotMember, 400, "DIS.4702", "The consumer is not a member of the group. %s"},
+	{group.ErrGeneration, 400, "DIS.4703", "Illegal generation. %s"},
 	{cursor.ErrRange, 400, "DIS.4224", "Sequence_number out of range. %s"},
 	{cursor.ErrTimestamp, 400, "DIS.4300", "Request error."},
 	{storage.ErrInvalid, 400, "DIS.4200", "Invalid request. %s"},

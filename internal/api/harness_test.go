@@ -86,9 +86,11 @@ func newBench(t *testing.T, quotas partition.Quotas, edit ...func(*Options)) *be
 		t.Fatal(err)
 	}
 	tasks, out := openTasks(t, db, engine, streams, c.now, quotas.Mode == partition.Enforce)
+	apps := cursor.OpenApps(db, cursor.Options{Now: c.now, Logger: logger})
 	opts := Options{
-		Tasks: tasks, Engine: engine, Streams: streams, Cursors: sealer, Identities: ids, Policies: policy.Open(db, ids), Monitor: monitor.Open(db, monitor.Options{Now: c.now}),
-		Apps: cursor.OpenApps(db, cursor.Options{Now: c.now, Logger: logger}),
+		Groups: openGroups(t, apps, streams, c.now),
+		Tasks:  tasks, Engine: engine, Streams: streams, Cursors: sealer, Identities: ids, Policies: policy.Open(db, ids), Monitor: monitor.Open(db, monitor.Options{Now: c.now}),
+		Apps: apps,
 		Now:  c.now, Logger: logger, NoEmptyWait: true,
 	}
 	for _, e := range edit {

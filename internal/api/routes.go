@@ -72,6 +72,11 @@ var operations = []operation{
 	{method: "GET", path: "/v2/{project}/apps/{app}", name: "ShowApp", endpoint: (*Server).showApp},
 	{method: "GET", path: "/v2/{project}/apps/{app}/streams/{stream}", name: "ShowConsumerState", endpoint: (*Server).showConsumerState},
 
+	{method: "POST", path: "/v2/{project}/apps/{app}/consumers", name: "JoinGroup", endpoint: (*Server).joinGroup, data: true},
+	{method: "POST", path: "/v2/{project}/apps/{app}/consumers/{client}/partitions", name: "SyncGroup", endpoint: (*Server).syncGroup, data: true},
+	{method: "POST", path: "/v2/{project}/apps/{app}/consumers/{client}/heartbeats", name: "Heartbeat", endpoint: (*Server).heartbeat, data: true},
+	{method: "DELETE", path: "/v2/{project}/apps/{app}/consumers/{client}", name: "LeaveGroup", endpoint: (*Server).leaveGroup, data: true},
+
 	{method: "POST", path: "/v2/{project}/checkpoints", name: "CommitCheckpoint", endpoint: (*Server).commitCheckpoint, data: true},
 	{method: "GET", path: "/v2/{project}/checkpoints", name: "ShowCheckpoint", endpoint: (*Server).showCheckpoint},
 	{method: "DELETE", path: "/v2/{project}/checkpoints", name: "DeleteCheckpoint", endpoint: (*Server).deleteCheckpoint},
@@ -79,6 +84,7 @@ var operations = []operation{
 	{method: "POST", path: "/v2/{project}/records", name: "SendRecords", endpoint: (*Server).putRecords, data: true, proto: true},
 	{method: "GET", path: "/v2/{project}/records", name: "ConsumeRecords", endpoint: (*Server).getRecords, data: true, proto: true},
 	{method: "GET", path: "/v2/{project}/cursors", name: "ShowCursor", endpoint: (*Server).showCursor},
+	{method: "GET", path: "/v2/{project}/files/{file}/state", name: "ShowFileState", endpoint: (*Server).showFile},
 
 	{method: "GET", path: "/v2/{project}/streams/{stream}/metrics", name: "ShowStreamMetrics", endpoint: (*Server).showStreamMetrics},
 	{method: "GET", path: "/v2/{project}/streams/{stream}/partitions/{partition}/metrics", name: "ShowPartitionMetrics", endpoint: (*Server).showPartitionMetrics},

@@ -27,6 +27,7 @@ import (
 	"disd/internal/auth/audit"
 	"disd/internal/auth/policy"
 	"disd/internal/cursor"
+	"disd/internal/cursor/group"
 	"disd/internal/monitor"
 	"disd/internal/partition"
 	"disd/internal/storage"
@@ -46,6 +47,8 @@ type Options struct {
 	Audit      func(audit.Entry) // is told of every call that changes something; default nobody
 	Tasks      *transfer.Tasks   // required
 	Monitor    *monitor.Monitor  // required
+
+	Groups *group.Coordinator // required
 
 	// Health lists what must be well for the server to be ready, beside the
 	// engine.

@@ -1,0 +1,126 @@
+package api
+
+import (
+	"time"
+
+	"disd/internal/auth/policy"
+	"disd/internal/cursor/group"
+)
+
+// minGeneration is what a client says that has no generation (G-10).
+const minGeneration = -1
+
+type joinRequest struct {
+	ClientID   text    `json:"clientId"`
+	Streams    []text  `json:"interestedStream"`
+	StreamIDs  []text  `json:"interestedStreamIdList"`
+	Pattern    text    `json:"streamPattern"`
+	Accelerate boolean `json:"accelerateAssignEnabled"`
+	Timeout    number  `json:"rebalanceTimeoutMs"`
+}
+
+// groupReply is what a group answers with when there is no more to say (G-2).
+type groupReply[S ~string] struct {
+	State S `json:"state"`
+}
+
+type joinReply struct {
+	State        group.JoinState `json:"state"`
+	Subscription []string        `json:"subscription"`
+	Delay        int64           `json:"syncDelayedTimeMs"`
+}
+
+// joinGroup answers E43.
+func (s *Server) joinGroup(c *call) (reply, error) {
+	var in joinRequest
+	if err := decode(c.body, &in); err != nil {
+		return reply{}, err
+	}
+	accelerate, accelerateErr := in.Accelerate.value("accelerateAssignEnabled")
+	timeout, timeoutErr := in.Timeout.within("rebalanceTimeoutMs", 0, maxInt32, 0)
+	if err := firstOf(present("clientId", string(in.ClientID)), accelerateErr, timeoutErr); err != nil {
+		return reply{}, err
+	}
+	for _, id := range in.StreamIDs {
+		if _, err := s.stream(c, policy.GetRecords, "", string(id)); err != nil {
+			return ok(groupReply[group.JoinState]{group.JoinErrSubscription}) // G-12, G-20
+		}
+	}
+	got, err := s.opts.Groups.Join(c.project, c.param("app"), group.JoinRequest{
+		ClientID: string(in.ClientID), Streams: plain(in.Streams), StreamIDs: plain(in.StreamIDs), Pattern: string(in.Pattern),
+		Accelerate: accelerate != nil && *accelerate, RebalanceTimeout: time.Duration(timeout) * time.Millisecond,
+	})
+	if err != nil {
+		return reply{}, err
+	}
+	if got.State != group.JoinOK {
+		return ok(groupReply[group.JoinState]{got.State})
+	}
+	return ok(joinReply{got.State, orEmpty(got.Subscription), got.SyncDelay.Milliseconds()})
+}
+
+func plain(texts []text) []string {
+	out := make([]string, len(texts))
+	for i, t := range texts {
+		out[i] = string(t)
+	}
+	return out
+}
+
+// memberRequest is the body of E44 and E45. Group and client are those of the path.
+type memberRequest struct {
+	Generation number `json:"generation"`
+}
+
+type syncReply struct {
+	State      group.SyncState    `json:"state"`
+	Generation int64              `json:"generation"`
+	Assignment map[string][]int32 `json:"assignment"`
+}
+
+// syncGroup answers E44.
+func (s *Server) syncGroup(c *call) (reply, error) {
+	var in memberRequest
+	if err := decode(c.body, &in); err != nil {
+		return reply{}, err
+	}
+	got, err := s.opts.Groups.Sync(c.project, c.param("app"), c.param("client"))
+	if err != nil {
+		return reply{}, err
+	}
+	if got.State != group.SyncOK {
+		return ok(groupReply[group.SyncState]{got.State})
+	}
+	if got.Assignment == nil {
+		got.Assignment = map[string][]int32{}
+	}
+	return ok(syncReply{got.State, got.Generation, got.Assignment})
+}
+
+// heartbeat answers E45.
+func (s *Server) heartbeat(c *call) (reply, error) {
+	var in memberRequest
+	if err := decode(c.body, &in); err != nil {
+		return reply{}, err
+	}
+	if !in.Generation.set {
+		return reply{}, invalid("generation", "is required")
+	}
+	generation, err := in.Generation.within("generation", minGeneration, 1<<62, minGeneration)
+	if err != nil {
+		return reply{}, err
+	}
+	state, err := s.opts.Groups.Heartbeat(c.project, c.param("app"), c.param("client"), generation)
+	if err != nil {
+		return reply{}, err
+	}
+	return ok(groupReply[group.HeartbeatState]{state})
+}
+
+// leaveGroup answers E46.
+func (s *Server) leaveGroup(c *call) (reply, error) {
+	if err := s.opts.Groups.Leave(c.project, c.param("app"), c.param("client")); err != nil {
+		return reply{}, err
+	}
+	return noContent()
+}

@@ -1,0 +1,295 @@
+// Package group coordinates consumer groups: it gathers the members of an app,
+// shares the partitions of the streams they want among them, and says whose
+// checkpoints count. There is no leader among the clients; they poll, and each
+// call is answered at once with a state (api.md 9.9 and E43 to E46).
+package group
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"disd/internal/storage"
+)
+
+// Errors of groups. All but ErrQuota are told to commits only (G-2).
+var (
+	ErrRebalancing = errors.New("consumer group is rebalancing")
+	ErrNotMember   = errors.New("not a member of the consumer group")
+	ErrGeneration  = errors.New("illegal generation")
+	ErrQuota       = errors.New("consumer group is full")
+)
+
+// A Stream is what the coordinator must know of a stream.
+type Stream struct {
+	ID       string
+	Name     string
+	Readable []int32 // ACTIVE and DELETED partitions, ascending
+}
+
+// A Topology knows the apps and streams there are. Its methods are called by any
+// number of goroutines, also with a group's lock held, so they may call nothing
+// of the Coordinator but HasLiveMembers and StreamsChanged.
+type Topology interface {
+	// AppExists reports whether the project has that app.
+	AppExists(project, app string) (bool, error)
+	// ByName returns the project's stream of that name, or false.
+	ByName(project, name string) (Stream, bool)
+	// ByID returns the stream with that id, or false when there is none or
+	// the project may not read it (G-20).
+	ByID(project, id string) (Stream, bool)
+	// List returns the project's own streams by name.
+	List(project string) []Stream
+}
+
+// Generations numbers the rounds of groups. It is called with the group's lock
+// held.
+type Generations interface {
+	// Next returns a number, at least 0, larger than all it returned for that
+	// app before, also before a restart (G-7).
+	Next(project, app string) (int64, error)
+}
+
+// Bounds of times.
+const (
+	// minSession is the shortest session timeout: old clients are silent for
+	// 30 s.
+	minSession     = 45 * time.Second
+	defaultSession = 60 * time.Second
+
+	// unhurried is how long a round waits for a member that does not say how
+	// long it takes: it may notice the round only after 30 s (G-6).
+	unhurried = 35 * time.Second
+	// maxRebalance bounds what a member may ask the others to wait.
+	maxRebalance = 5 * time.Minute
+
+	// syncDelay is what a member of an unfinished round is told to wait (G-8).
+	syncDelay = 500 * time.Millisecond
+
+	// patternPause is the longest time in which a pattern is not compared with
+	// the streams there are (G-13).
+	patternPause = 5 * time.Second
+)
+
+// Options of a Coordinator. Nil and zero mean the ordinary value.
+type Options struct {
+	Topology    Topology         // needed
+	Generations Generations      // needed
+	Now         func() time.Time // default time.Now
+	Logger      *slog.Logger     // default slog.Default
+
+	// SessionTimeout is how long a member may be silent, at least 45 s,
+	// default 60 s.
+	SessionTimeout time.Duration
+
+	// MaxMembers is the largest number of members of a group, 0 for no
+	// limit. Exceeded is asked whether one more is refused; nil refuses.
+	MaxMembers int
+	Exceeded   func() bool
+}
+
+// A Coordinator keeps the groups of a server, in memory: after a restart they
+// form again by themselves (G-18). All methods may be called at any time. They
+// answer at once and never wait for other members.
+type Coordinator struct {
+	opts  Options
+	epoch atomic.Int64 // of the set of streams, moved by StreamsChanged
+
+	mu     sync.Mutex // taken after a group's lock, if both are
+	groups map[groupID]*group
+}
+
+type groupID struct{ project, app string }
+
+// New returns a coordinator without groups. A session timeout below the minimum
+// is a storage.FieldError.
+func New(opts Options) (*Coordinator, error) {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	if opts.SessionTimeout == 0 {
+		opts.SessionTimeout = defaultSession
+	}
+	if opts.SessionTimeout < minSession {
+		return nil, &storage.FieldError{Field: "session timeout", Reason: fmt.Sprintf("below %v", minSession)}
+	}
+	return &Coordinator{opts: opts, groups: make(map[groupID]*group)}, nil
+}
+
+// Join makes a client a member, or renews what it wants, and starts a round
+// unless one is under way (E43). ErrQuota, a storage.FieldError, or an error of
+// the topology or of the generations.
+func (c *Coordinator) Join(project, app string, r JoinRequest) (JoinReply, error) {
+	if err := r.check(); err != nil {
+		return JoinReply{}, err
+	}
+	if ok, err := c.opts.Topology.AppExists(project, app); err != nil || !ok {
+		return JoinReply{State: JoinGroupNotExist}, err
+	}
+	id := groupID{project, app}
+	sub, err := subscribe(c.opts.Topology, project, r)
+	if err != nil {
+		c.opts.Logger.Info("consumer cannot subscribe", "app", app, "client", r.ClientID, "error", err)
+		return JoinReply{State: JoinErrSubscription}, c.refuse(id, r.ClientID)
+	}
+	reply := JoinReply{State: JoinOK, Subscription: sub.spellings()}
+	err = c.enter(id, func(g *group, now time.Time) error {
+		if g.members[r.ClientID] == nil && g.full() {
+			return ErrQuota
+		}
+		err := g.join(now, r, sub)
+		reply.SyncDelay = g.syncDelay(now)
+		return err
+	})
+	return reply, err
+}
+
+// refuse notes that a client asked for what cannot be. That harms the group
+// only if it is waiting for this client.
+func (c *Coordinator) refuse(id groupID, client string) error {
+	return c.visit(id, func(g *group, now time.Time) error {
+		m := g.members[client]
+		if m == nil {
+			return nil
+		}
+		m.contact = now
+		if g.phase == collecting && !m.joined {
+			delete(g.members, client)
+		}
+		return g.settle(now)
+	})
+}
+
+// Sync hands a member its share of the partitions (E44).
+func (c *Coordinator) Sync(project, app, client string) (SyncReply, error) {
+	if ok, err := c.opts.Topology.AppExists(project, app); err != nil || !ok {
+		return SyncReply{State: SyncGroupNotExist}, err
+	}
+	reply := SyncReply{State: SyncRejoin}
+	err := c.visit(groupID{project, app}, func(g *group, now time.Time) error {
+		reply = g.sync(now, client)
+		return nil
+	})
+	return reply, err
+}
+
+// Heartbeat tells a client what to do (E45). It never makes a member (G-10).
+func (c *Coordinator) Heartbeat(project, app, client string, generation int64) (HeartbeatState, error) {
+	if ok, err := c.opts.Topology.AppExists(project, app); err != nil || !ok {
+		return HeartbeatGroupNotExist, err
+	}
+	state := Joining
+	err := c.visit(groupID{project, app}, func(g *group, now time.Time) error {
+		state = g.heartbeat(now, client, generation)
+		return nil
+	})
+	return state, err
+}
+
+// Leave ends a membership (E46). Leaving what one is not in is no error.
+func (c *Coordinator) Leave(project, app, client string) error {
+	return c.visit(groupID{project, app}, func(g *group, now time.Time) error {
+		return g.leave(now, client)
+	})
+}
+
+// CheckCommit says whether a member may commit a checkpoint now (G-16). It is
+// not asked about commits that name no client (G-17). ErrNotMember,
+// ErrRebalancing, ErrGeneration.
+func (c *Coordinator) CheckCommit(project, app, client string, generation int64) error {
+	refusal := ErrNotMember
+	err := c.visit(groupID{project, app}, func(g *group, now time.Time) error {
+		refusal = g.checkCommit(now, client, generation)
+		return nil
+	})
+	return errors.Join(err, refusal)
+}
+
+// HasLiveMembers reports whether an app is in use (G-19). It waits for nothing,
+// so it may be called within a transaction that Generations need.
+func (c *Coordinator) HasLiveMembers(project, app string) bool {
+	c.mu.Lock()
+	g := c.groups[groupID{project, app}]
+	c.mu.Unlock()
+	return g != nil && c.opts.Now().UnixNano() < g.liveUntil.Load()
+}
+
+// StreamsChanged makes groups with patterns look at the streams there are at
+// their next call, instead of a little later (G-13). It waits for nothing.
+func (c *Coordinator) StreamsChanged() { c.epoch.Add(1) }
+
+// Tick does what is due: it removes silent members, ends rounds at their
+// deadline, and notices changed streams. Calls of members do the same for their
+// group, so how often Tick is called decides only how soon a group without
+// calls moves on; once a second is ordinary.
+func (c *Coordinator) Tick() {
+	c.mu.Lock()
+	ids := make([]groupID, 0, len(c.groups))
+	for id := range c.groups {
+		ids = append(ids, id)
+	}
+	c.mu.Unlock()
+	for _, id := range ids {
+		if err := c.visit(id, func(*group, time.Time) error { return nil }); err != nil {
+			c.opts.Logger.Error("consumer group cannot go on", "app", id.app, "error", err)
+		}
+	}
+}
+
+// visit enters a group if it exists.
+func (c *Coordinator) visit(id groupID, fn func(g *group, now time.Time) error) error {
+	c.mu.Lock()
+	exists := c.groups[id] != nil
+	c.mu.Unlock()
+	if !exists {
+		return nil
+	}
+	return c.enter(id, fn)
+}
+
+// enter calls fn with a group, brought up to date and locked. When that fails,
+// for want of a generation, the group waits for one and fn is called all the
+// same: members must not expire meanwhile.
+func (c *Coordinator) enter(id groupID, fn func(g *group, now time.Time) error) error {
+	g := c.open(id)
+	defer c.close(g)
+	now := c.opts.Now()
+	err := g.advance(now)
+	return errors.Join(err, fn(g, now))
+}
+
+// open returns a group, made if necessary, locked.
+func (c *Coordinator) open(id groupID) *group {
+	for {
+		c.mu.Lock()
+		g := c.groups[id]
+		if g == nil {
+			g = &group{groupID: id, c: c, members: make(map[string]*member)}
+			c.groups[id] = g
+		}
+		c.mu.Unlock()
+		g.mu.Lock()
+		if !g.dropped {
+			return g
+		}
+		g.mu.Unlock()
+	}
+}
+
+// close unlocks a group, and drops it when nobody is left.
+func (c *Coordinator) close(g *group) {
+	g.liveUntil.Store(g.lastContact().Add(c.opts.SessionTimeout).UnixNano())
+	if len(g.members) == 0 {
+		g.dropped = true
+		c.mu.Lock()
+		delete(c.groups, g.groupID)
+		c.mu.Unlock()
+	}
+	g.mu.Unlock()
+}

@@ -1,0 +1,167 @@
+package group
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"disd/internal/storage"
+)
+
+// check looks at a join alone (E43-R2).
+func (r *JoinRequest) check() error {
+	if r.ClientID == "" {
+		return &storage.FieldError{Field: "clientId", Reason: "missing"}
+	}
+	if len(r.Streams) == 0 && len(r.StreamIDs) == 0 && r.Pattern == "" {
+		return &storage.FieldError{Field: "interestedStream", Reason: "neither streams nor a pattern"}
+	}
+	return nil
+}
+
+// A subscription is what a member wants, and which streams that were when it
+// joined.
+type subscription struct {
+	names, ids []string
+	pattern    *regexp.Regexp // nil for none
+	streams    []wanted
+}
+
+// wanted is a stream as a member wants it.
+type wanted struct{ id, spelling string }
+
+// subscribe resolves what a join asks for. An error is a subscription that
+// cannot be (G-12, G-13).
+func subscribe(topology Topology, project string, r JoinRequest) (*subscription, error) {
+	s := &subscription{names: r.Streams, ids: r.StreamIDs}
+	var err error
+	if r.Pattern != "" {
+		if s.pattern, err = compile(r.Pattern); err != nil {
+			return nil, err
+		}
+	}
+	s.streams, err = s.resolve(topology, project)
+	return s, err
+}
+
+// resolve returns the wanted streams there are now.
+func (s *subscription) resolve(topology Topology, project string) ([]wanted, error) {
+	list := make([]wanted, 0, len(s.names)+len(s.ids))
+	seen := make(map[string]string) // id, spelling
+	add := func(id, spelling string) error {
+		if other, ok := seen[id]; ok && other != spelling {
+			return fmt.Errorf("stream %s is subscribed by name and by id", id)
+		} else if !ok {
+			seen[id] = spelling
+			list = append(list, wanted{id, spelling})
+		}
+		return nil
+	}
+	for _, name := range s.names {
+		st, ok := topology.ByName(project, name)
+		if !ok {
+			return nil, fmt.Errorf("no stream %q", name)
+		}
+		if err := add(st.ID, name); err != nil {
+			return nil, err
+		}
+	}
+	for _, id := range s.ids {
+		if _, ok := topology.ByID(project, id); !ok {
+			return nil, fmt.Errorf("no stream with id %q", id)
+		}
+		if err := add(id, id); err != nil {
+			return nil, err
+		}
+	}
+	if s.pattern == nil {
+		return list, nil
+	}
+	for _, st := range topology.List(project) {
+		if _, ok := seen[st.ID]; !ok && s.pattern.MatchString(st.Name) {
+			list = append(list, wanted{st.ID, st.Name})
+		}
+	}
+	return list, nil
+}
+
+// current reports whether the pattern still means the same streams.
+func (s *subscription) current(topology Topology, project string) bool {
+	if s.pattern == nil {
+		return true
+	}
+	now, err := s.resolve(topology, project)
+	return err == nil && slices.Equal(now, s.streams)
+}
+
+func (s *subscription) spellings() []string {
+	list := make([]string, len(s.streams))
+	for i, w := range s.streams {
+		list[i] = w.spelling
+	}
+	return list
+}
+
+// errPattern is a pattern that cannot be evaluated as Java does.
+var errPattern = errors.New("unsupported regular expression")
+
+// maxPattern bounds what a pattern may cost.
+const maxPattern = 4096
+
+// compile translates a valid Java regular expression that must match the whole
+// name. What Go's engine lacks (look-around, back references, possessive
+// quantifiers) it refuses by itself. What it would read otherwise than Java is
+// refused here.
+func compile(pattern string) (*regexp.Regexp, error) {
+	if len(pattern) > maxPattern {
+		return nil, fmt.Errorf("%w: longer than %d bytes", errPattern, maxPattern)
+	}
+	if why := differs(pattern); why != "" {
+		return nil, fmt.Errorf("%w: %s", errPattern, why)
+	}
+	// Alone first: "a)|(b" must not become whole by our parentheses.
+	if _, err := regexp.Compile(pattern); err != nil {
+		return nil, fmt.Errorf("%w: %w", errPattern, err)
+	}
+	return regexp.Compile(`\A(?:` + pattern + `)\z`)
+}
+
+// differs returns which construct of the pattern means one thing to Java and
+// another to Go, "" if there is none. Both may be met by names of
+// [A-Za-z0-9_-], which is all that patterns are held against.
+func differs(pattern string) string {
+	class := 0 // position behind the opening bracket of a class, 0 outside
+	for i := 0; i < len(pattern); i++ {
+		rest := pattern[i:]
+		switch {
+		case strings.HasPrefix(rest, `\Q`):
+			if class > 0 {
+				return "quotation in a class"
+			}
+			end := strings.Index(rest, `\E`)
+			if end < 0 {
+				return ""
+			}
+			i += end + 1
+		case rest[0] == '\\':
+			if len(rest) > 1 && rest[1] >= '0' && rest[1] <= '9' {
+				return "octal escape or back reference"
+			}
+			i++
+		case class == 0 && rest[0] == '[':
+			class = i + 1
+			if strings.HasPrefix(rest, "[^") {
+				class, i = i+2, i+1
+			}
+		case class > 0 && rest[0] == '[':
+			return "union of classes"
+		case class > 0 && strings.HasPrefix(rest, "&&"):
+			return "intersection of classes"
+		case rest[0] == ']' && i > class:
+			class = 0
+		}
+	}
+	return ""
+}
