@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -504,6 +505,7 @@ func testRoundEnds(s *script) {
 			s.join(tt.b)
 			if tt.want > 0 {
 				s.advance(tt.want - 1)
+				tt.b.RebalanceTimeout = maxRebalance
 				s.join(tt.b) // must not extend it
 				if state := s.sync("B").State; state != SyncWaiting {
 					t.Fatalf("before the deadline: %s", state)
@@ -592,6 +594,17 @@ func testExpiry(s *script) {
 			s.commits("B", generation, ErrNotMember)
 		})
 	}
+	t.Run("who does not fetch its share, however often it changes", func(t *testing.T) {
+		s := newScript(t, nil)
+		generation := s.form("A", "B")
+		for n := 5; n < 11; n++ {
+			s.resize("s1", n)
+			s.beats("B", generation, Syncing)
+			s.syncs("A")
+			s.advance(10 * time.Second)
+		}
+		s.beats("B", generation, Joining)
+	})
 	t.Run("who does not fetch its share", func(t *testing.T) {
 		s := newScript(t, nil)
 		generation := s.form("A", "B")
@@ -799,6 +812,22 @@ func testTopology(s *script) {
 		s.owned(map[string]int{"s1": 6}, "A", "B")
 		s.beats("A", generation+2, Stable)
 	})
+	t.Run("one vanishes and comes back unnoticed", func(t *testing.T) {
+		s := newScript(t, nil)
+		generation := s.form("A", "B")
+		had := s.sync("B").Assignment["s1"]
+		if had[1] != 3 {
+			t.Fatalf("B has %v, want the last partition", had)
+		}
+		s.resize("s1", 3)
+		s.beats("A", generation, Syncing)
+		s.syncs("A")
+		s.resize("s1", 5)
+		s.beats("A", generation+1, Syncing)
+		if got := s.sync("A").Assignment["s1"]; slices.Contains(got, 3) {
+			t.Errorf("A has %v, but B may still read 3", got)
+		}
+	})
 	t.Run("deleted during a round", func(t *testing.T) {
 		s := newScript(t, nil)
 		generation := s.collect()
@@ -912,4 +941,61 @@ func TestErrorsOfTheTopology(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
+}
+
+// Generations are kept where apps are, and deleting an app asks, within its
+// transaction, whether the app is in use. The two must not wait for each other.
+func TestLiveMembersWaitForNothing(t *testing.T) {
+	s := newScript(t, nil)
+	s.form("A", "B")
+	asked := &asking{world: s.world}
+	s.c = s.coordinator(t, func(o *Options) { o.Generations = asked })
+	asked.ask = func() bool { return s.c.HasLiveMembers("p", "g1") }
+	s.form("A", "B")
+	if !slices.Equal(asked.answers, []bool{false, true}) {
+		t.Errorf("live members while generations are made: %v", asked.answers)
+	}
+}
+
+type asking struct {
+	*world
+	ask     func() bool
+	answers []bool
+}
+
+func (a *asking) Next(project, app string) (int64, error) {
+	a.answers = append(a.answers, a.ask())
+	return a.world.Next(project, app)
+}
+
+func TestManyAtOnce(t *testing.T) {
+	s := newScript(t, nil)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			client := fmt.Sprint("c", i)
+			for n := range 100 {
+				_, joinErr := s.c.Join("p", "g1", ask(client))
+				_, syncErr := s.c.Sync("p", "g1", client)
+				_, beatErr := s.c.Heartbeat("p", "g1", client, int64(n))
+				if err := errors.Join(joinErr, syncErr, beatErr); err != nil {
+					t.Error(err)
+				}
+				_ = s.c.CheckCommit("p", "g1", client, int64(n)) // whatever it says
+				s.c.HasLiveMembers("p", "g1")
+				s.c.Tick()
+				s.c.StreamsChanged()
+				if n%10 == i {
+					_ = s.c.Leave("p", "g1", client) // nor this
+				}
+			}
+		})
+	}
+	wg.Wait()
+	s.advance(time.Minute)
+	s.c.Tick()
+	if len(s.c.groups) > 0 {
+		t.Error("silent members remain")
+	}
+	s.form("A", "B")
 }

@@ -36,8 +36,6 @@ type thread struct {
 	order int
 }
 
-type sleeper func(time.Duration) bool
-
 // spawn starts a thread.
 func (s *simulation) spawn(run func(sleep func(time.Duration))) {
 	type ended struct{}
@@ -313,6 +311,11 @@ func (c *client) sync(sleep func(time.Duration)) error {
 		if reply.Generation < c.generation {
 			c.s.Fatalf("%s: generation %d after %d", c.ask.ClientID, reply.Generation, c.generation)
 		}
+		for spelling, numbers := range reply.Assignment {
+			if !slices.IsSorted(numbers) || len(numbers) == 0 {
+				c.s.Fatalf("%s is given %v of %s", c.ask.ClientID, numbers, spelling)
+			}
+		}
 		c.fetched, c.generation, c.state = reply.Assignment, reply.Generation, syncing
 		return nil
 	case SyncWaiting:
@@ -456,11 +459,7 @@ func (s *simulation) balanced() bool {
 }
 
 func TestSimulation(t *testing.T) {
-	seeds := uint64(200)
-	if testing.Short() {
-		seeds = 20
-	}
-	for seed := range seeds {
+	for seed := range uint64(30) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			s := &simulation{T: t, world: newWorld(), rand: rand.New(rand.NewPCG(seed, 1)), hasty: seed%5 == 4, wild: seed%2 == 1}
 			s.c = s.coordinator(t, nil)
