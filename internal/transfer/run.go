@@ -49,7 +49,7 @@ func (t *Tasks) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			t.running.Store(false)
-			haltAll(t.live())
+			haltAll(t.live(), t.opts.Grace)
 			return nil
 		case <-tick.C:
 		case <-t.wake:

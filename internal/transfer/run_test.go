@@ -785,6 +785,97 @@ func (n *notifying) Put(ctx context.Context, bucket, key string, content []byte)
 	return n.Store.Put(ctx, bucket, key, content)
 }
 
+// A store that does not answer until its caller gives up.
+type hanging struct {
+	transfer.Store
+	begun chan struct{}
+}
+
+func (h *hanging) Put(ctx context.Context, _, _ string, _ []byte) error {
+	close(h.begun)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestStopGivesBack(t *testing.T) { // E27-R1, E24-R1
+	r := newRig(t, 1)
+	h := &hanging{filestore.Open(filestore.Options{Dir: "obs", FS: r.disk}), make(chan struct{})}
+	r.opts.Store, r.opts.Grace, r.opts.Tick = h, time.Millisecond, time.Millisecond
+	r.open(r.disk)
+	r.create("")
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- r.tasks.Run(ctx) }()
+	r.put(0, "a", "b")
+	r.advance(30 * time.Second)
+	<-h.begun
+	if err := r.tasks.Stop(streamID, []string{"t"}); err != nil {
+		t.Fatal(err)
+	}
+	if s := r.status(); s.State != transfer.Paused || s.Partitions[0].Next != 0 {
+		t.Errorf("after the stop: %+v", s)
+	}
+	stop()
+	<-ended
+	r.put(0, "c")
+	r.opts.Store = nil
+	r.open(r.disk)
+	if err := r.tasks.Start(streamID, []string{"t"}); err != nil {
+		t.Fatal(err)
+	}
+	r.round()
+	r.checkWhole(r.disk)
+}
+
+// Everything at once: records arrive, time passes, the store fails now and then,
+// and the task is stopped, started, changed and looked at.
+func TestEverythingAtOnce(t *testing.T) {
+	r := newRig(t, 3)
+	r.opts.Tick, r.opts.MaxRecords, r.opts.Workers = time.Millisecond, 7, 2
+	f := r.failing()
+	r.create("")
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- r.tasks.Run(ctx) }()
+	var going sync.WaitGroup
+	meddle := func(n int, fn func(i int) error) {
+		going.Go(func() {
+			for i := range n {
+				if err := fn(i); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	meddle(300, func(i int) error { r.put(int32(i%3), fmt.Sprint(i)); r.advance(time.Second); return nil })
+	meddle(50, func(int) error { return r.tasks.Stop(streamID, []string{"t"}) })
+	meddle(50, func(int) error { return r.tasks.Start(streamID, []string{"t"}) })
+	meddle(50, func(i int) error {
+		d, err := transfer.ParseUpdate(transfer.OBS, json.RawMessage(fmt.Sprintf(`{"task_name":"t","file_prefix":"p%d"}`, i%3)))
+		return errors.Join(err, r.tasks.Update(ctx, streamID, d))
+	})
+	meddle(100, func(i int) error {
+		f.set(map[bool]error{true: errors.New("busy")}[i%3 == 0], i%2 == 0)
+		r.status()
+		r.tasks.Stats(ctx)
+		return nil
+	})
+	going.Wait()
+	f.set(nil, false)
+	stop()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	if err := r.tasks.Start(streamID, []string{"t"}); err != nil {
+		t.Fatal(err)
+	}
+	r.advance(time.Hour)
+	for range 100 {
+		r.tasks.Step()
+	}
+	r.checkWhole(r.disk)
+}
+
 func TestSecretsAtRest(t *testing.T) { // E25-R2
 	r := newRig(t, 1)
 	r.stream.DataType = "CSV"

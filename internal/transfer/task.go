@@ -360,7 +360,7 @@ func (t *Tasks) Delete(streamID, name string) error {
 	}
 	k.change.Lock()
 	defer k.change.Unlock()
-	k.halt()
+	k.halt(t.opts.Grace)
 	row := k.snapshot()
 	err = t.opts.DB.Update(func(tx *catalog.Tx) error {
 		if err := row.stored(tx); err != nil {
@@ -401,7 +401,7 @@ func (t *Tasks) pause(streamID string, ids []string, paused bool) error {
 		defer k.change.Unlock()
 	}
 	if paused {
-		haltAll(named)
+		haltAll(named, t.opts.Grace)
 	}
 	err = t.opts.DB.Update(func(tx *catalog.Tx) error {
 		for _, k := range named {
@@ -451,24 +451,21 @@ func (t *Tasks) resolve(streamID string, ids []string) ([]*task, error) {
 	return found, nil
 }
 
-// haltGrace is how long batches on their way may take before they are given
-// back (E27-R1).
-const haltGrace = 5 * time.Second
-
-// halt lets no new batch begin and waits for those on their way.
-func (k *task) halt() {
+// halt lets no new batch begin and waits for those on their way; what has not
+// ended within grace is given back (E27-R1).
+func (k *task) halt(grace time.Duration) {
 	k.mu.Lock()
 	k.halted = true
+	late := time.AfterFunc(grace, k.cancel)
 	k.mu.Unlock()
-	late := time.AfterFunc(haltGrace, k.cancel)
 	k.working.Wait()
 	late.Stop()
 }
 
-func haltAll(all []*task) {
+func haltAll(all []*task, grace time.Duration) {
 	var halting sync.WaitGroup
 	for _, k := range all {
-		halting.Go(k.halt)
+		halting.Go(func() { k.halt(grace) })
 	}
 	halting.Wait()
 }

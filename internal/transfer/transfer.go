@@ -58,6 +58,7 @@ type Options struct {
 	Workers    int            // batches on their way at the same time, default 4
 	MaxBytes   int            // data in one batch, default 64 MiB (D-6)
 	MaxRecords int            // records in one batch, default 100 000
+	Grace      time.Duration  // how long a batch may take when its task is stopped, default 5 s (E27-R1)
 	Tick       time.Duration  // how often tasks are looked after, default 1 s
 }
 
@@ -81,6 +82,7 @@ func (o *Options) setDefaults() {
 	setDefault(&o.Workers, 4)
 	setDefault(&o.MaxBytes, 64<<20)
 	setDefault(&o.MaxRecords, 100_000)
+	setDefault(&o.Grace, 5*time.Second)
 	setDefault(&o.Tick, time.Second)
 }
 
