@@ -112,7 +112,6 @@ func (s *Server) createStream(c *call) (reply, error) {
 	if _, err := s.streams.Create(c.Context(), c.project, string(in.StreamName), n, settings); err != nil {
 		return reply{}, err
 	}
-	s.opts.Groups.StreamsChanged()
 	return created()
 }
 
@@ -252,7 +251,6 @@ func (s *Server) deleteStream(c *call) (reply, error) {
 	if err := s.streams.Delete(c.Context(), st); err != nil {
 		return reply{}, notFound(c, c.param("stream"), err)
 	}
-	s.opts.Groups.StreamsChanged()
 	return noContent()
 }
 
