@@ -50,6 +50,8 @@ var mayImport = map[string][]string{
 
 	"internal/transfer":           {"internal/storage/catalog"},
 	"internal/transfer/filestore": {"internal/transfer", "internal/storage/vfs"},
+	"internal/transfer/s3store":   {"internal/transfer"},
+	"internal/transfer/sinktest":  {"internal/transfer"},
 
 	"internal/storage":             {},
 	"internal/storage/catalog":     {},
@@ -73,6 +75,7 @@ var outside = map[string][]string{
 	"github.com/go-viper/mapstructure/v2": {"cmd/disd"},
 	"github.com/golang/snappy":            {"internal/api/codec", "internal/transfer"},
 	"github.com/klauspost/compress":       {"internal/api/codec"},
+	"github.com/minio/minio-go/v7":        {"internal/transfer/s3store"},
 	"github.com/pierrec/lz4/v4":           {"internal/api/codec"},
 	"github.com/prometheus/client_golang": {"internal/api", "cmd/disd"},
 	"github.com/segmentio/asm":            {"internal/api/codec"},

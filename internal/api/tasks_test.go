@@ -69,7 +69,7 @@ func (o *outside) Check(_ context.Context, t transfer.Target) error {
 }
 func (o *outside) Open(context.Context, transfer.Target) (transfer.Sink, error) { return o, nil }
 func (o *outside) Deliver(context.Context, transfer.Batch) error                { return nil }
-func (o *outside) Close() error                                                 { return nil }
+func (o *outside) Close()                                                       {}
 
 // openTasks runs the tasks of a bench.
 func openTasks(t *testing.T, db *catalog.DB, engine storage.Engine, streams *partition.Set, now func() time.Time, enforce bool) (*transfer.Tasks, *outside) {

@@ -1,7 +1,6 @@
 package transfer
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -33,9 +32,6 @@ type Intent struct {
 
 // intentVersion is the only version of the rules so far.
 const intentVersion = 1
-
-// records returns how many sequence numbers the batch spans.
-func (i *Intent) records() int64 { return int64(i.Last-i.First) + 1 }
 
 // batch returns the batch of an intent, without records.
 func (t *Tasks) batch(row *Task, partition int32, i *Intent) (Batch, error) {
@@ -112,12 +108,12 @@ func join(elements ...string) string {
 
 // lines writes bad records one a line.
 func lines(spoiled []bad) []byte {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
+	var out []byte
 	for i := range spoiled {
-		enc.Encode(&spoiled[i]) // cannot fail
+		line, _ := json.Marshal(&spoiled[i]) // strings and bytes cannot fail
+		out = append(append(out, line...), '\n')
 	}
-	return b.Bytes()
+	return out
 }
 
 // delimited writes records one behind the other, each followed by the delimiter

@@ -36,7 +36,8 @@ type Sink interface {
 	// error that wraps ErrRefused will not be cured by trying again.
 	Deliver(ctx context.Context, b Batch) error
 
-	Close() error
+	// Close releases what the sink holds. It has nothing left to write.
+	Close()
 }
 
 // A Settler is a Sink that can tell whether it has a batch whose records are no

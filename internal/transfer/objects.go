@@ -24,7 +24,7 @@ func (objects) Check(context.Context, Target) error { return nil }
 func (o objects) Open(context.Context, Target) (Sink, error) { return o, nil }
 
 // Close implements Sink.
-func (objects) Close() error { return nil }
+func (objects) Close() {}
 
 // Deliver implements Sink: putting the same objects again changes nothing.
 func (o objects) Deliver(ctx context.Context, b Batch) error {

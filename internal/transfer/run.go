@@ -146,8 +146,8 @@ func (t *Tasks) full(log storage.Log, oldest, next, end storage.Seq) bool {
 // accepted long ago: its batch is due and will say what is wrong.
 func acceptedAt(ctx context.Context, log storage.Log, seq storage.Seq) int64 {
 	var c storage.Chunk
-	log.Read(ctx, seq, storage.Limit{Records: 1, Bytes: 1, AtLeastOne: true}, &c)
-	if len(c.Records) == 0 {
+	err := log.Read(ctx, seq, storage.Limit{Records: 1, Bytes: 1, AtLeastOne: true}, &c)
+	if err != nil || len(c.Records) == 0 {
 		return 0
 	}
 	return c.Records[0].AppendTime

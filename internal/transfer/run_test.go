@@ -435,7 +435,7 @@ func TestRetries(t *testing.T) { // 4.2 states, D-8 pauses, D-11
 	r.put(0, "a")
 	f.set(errors.New("busy"), false)
 	r.advance(30 * time.Second)
-	for attempt, pause := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60, 60} {
+	for attempt, pause := range []int{1, 2, 4, 8, 16, 32, 60, 60, 60} {
 		r.tasks.Step()
 		r.tasks.Step() // too early
 		if f.puts != attempt+1 {
@@ -445,7 +445,7 @@ func TestRetries(t *testing.T) { // 4.2 states, D-8 pauses, D-11
 			t.Fatalf("status %+v", s)
 		}
 		r.put(0, fmt.Sprint(attempt)) // must not get into the batch
-		r.advance(pause * time.Second)
+		r.advance(time.Duration(pause) * time.Second)
 	}
 	r.advance(24 * time.Hour) // without end
 	f.set(nil, false)
@@ -643,7 +643,7 @@ func (d *table) Open(_ context.Context, t transfer.Target) (transfer.Sink, error
 	}
 	return d, nil
 }
-func (d *table) Close() error { return nil }
+func (d *table) Close() {}
 func (d *table) Deliver(_ context.Context, b transfer.Batch) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -657,7 +657,7 @@ func (d *table) Deliver(_ context.Context, b transfer.Batch) error {
 }
 
 func TestErrorDirectory(t *testing.T) { // D-8, D-9, Q-13
-	for _, retry := range []time.Duration{0, 10} {
+	for _, retry := range []int{0, 10} {
 		r := newRig(t, 1)
 		d := &table{err: errors.New("no such relation")}
 		r.stream.DataType = "CSV"
@@ -665,7 +665,7 @@ func TestErrorDirectory(t *testing.T) { // D-8, D-9, Q-13
 		f := r.failing()
 		desc, err := transfer.Parse(transfer.DWS, json.RawMessage(`{"task_name":"t","agency_name":"a","deliver_time_interval":30,"dws_cluster_name":"c",
 			"dws_cluster_id":"c","dws_database_name":"d","dws_schema":"s","dws_table_name":"t","dws_delimiter":",","user_name":"u","user_password":"secret",
-			"kms_user_key_name":"k","kms_user_key_id":"k","obs_bucket_path":"b","file_prefix":"p","retry_duration":`+strconv.Itoa(int(retry))+`}`))
+			"kms_user_key_name":"k","kms_user_key_id":"k","obs_bucket_path":"b","file_prefix":"p","retry_duration":`+strconv.Itoa(retry)+`}`))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -679,7 +679,7 @@ func TestErrorDirectory(t *testing.T) { // D-8, D-9, Q-13
 			if s := r.status(); s.State != transfer.Abnormal || s.Partitions[0].Next != 0 {
 				t.Errorf("status %+v", s)
 			}
-			r.advance(retry * time.Second)
+			r.advance(time.Duration(retry) * time.Second)
 		}
 		f.set(errors.New("bucket busy"), false) // the batch stays pending, and stays diverted
 		r.tasks.Step()

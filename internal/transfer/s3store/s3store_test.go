@@ -149,7 +149,7 @@ func (l *line) RoundTrip(r *http.Request) (*http.Response, error) {
 	case broken && l.fault == "before":
 		return nil, errBroken
 	case broken && l.fault == "500":
-		return &http.Response{StatusCode: 500, Status: "500 no", Header: http.Header{}, Body: io.NopCloser(strings.NewReader("")), Request: r}, nil
+		return &http.Response{StatusCode: http.StatusInternalServerError, Status: "500 no", Header: http.Header{}, Body: io.NopCloser(strings.NewReader("")), Request: r}, nil
 	}
 	resp, err := http.DefaultTransport.RoundTrip(r)
 	if broken && err == nil {

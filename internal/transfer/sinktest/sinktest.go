@@ -59,7 +59,7 @@ func (d Destination) open(t *testing.T) transfer.Sink {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() })
+	t.Cleanup(s.Close)
 	return s
 }
 
@@ -124,7 +124,9 @@ func cancelled(t *testing.T, d Destination) {
 	s, a := d.open(t), d.batch(0, 0, 1000)
 	for _, wait := range []time.Duration{0, 10 * time.Microsecond, time.Millisecond} {
 		ctx, stop := context.WithTimeout(t.Context(), wait)
-		s.Deliver(ctx, a)
+		if err := s.Deliver(ctx, a); err == nil {
+			d.check(t, a)
+		}
 		stop()
 	}
 	deliver(t, s, a)
