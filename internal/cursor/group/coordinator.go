@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"disd/internal/storage"
@@ -32,7 +31,7 @@ type Stream struct {
 
 // A Topology knows the apps and streams there are. Its methods are called by any
 // number of goroutines, also with a group's lock held, so they may call nothing
-// of the Coordinator but HasLiveMembers and StreamsChanged.
+// of the Coordinator but HasLiveMembers.
 type Topology interface {
 	// AppExists reports whether the project has that app.
 	AppExists(project, app string) (bool, error)
@@ -95,8 +94,7 @@ type Options struct {
 // form again by themselves (G-18). All methods may be called at any time. They
 // answer at once and never wait for other members.
 type Coordinator struct {
-	opts  Options
-	epoch atomic.Int64 // of the set of streams, moved by StreamsChanged
+	opts Options
 
 	mu     sync.Mutex // taken after a group's lock, if both are
 	groups map[groupID]*group
@@ -219,10 +217,6 @@ func (c *Coordinator) HasLiveMembers(project, app string) bool {
 	c.mu.Unlock()
 	return g != nil && c.opts.Now().UnixNano() < g.liveUntil.Load()
 }
-
-// StreamsChanged makes groups with patterns look at the streams there are at
-// their next call, instead of a little later (G-13). It waits for nothing.
-func (c *Coordinator) StreamsChanged() { c.epoch.Add(1) }
 
 // Tick does what is due: it removes silent members, ends rounds at their
 // deadline, and notices changed streams. Calls of members do the same for their

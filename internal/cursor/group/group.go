@@ -44,7 +44,6 @@ type group struct {
 	owners     map[part]string    // client ids
 
 	compared time.Time // when patterns were last compared with the streams
-	epoch    int64     // and with which set of them
 }
 
 // A member is a client in a group.
@@ -277,11 +276,10 @@ func (g *group) compare(now time.Time) error {
 }
 
 func (g *group) patternsCurrent(now time.Time) bool {
-	epoch := g.c.epoch.Load()
-	if epoch == g.epoch && now.Sub(g.compared) < patternPause {
+	if now.Sub(g.compared) < patternPause {
 		return true
 	}
-	g.compared, g.epoch = now, epoch
+	g.compared = now
 	for _, m := range g.members {
 		if !m.sub.current(g.c.opts.Topology, g.project) {
 			return false

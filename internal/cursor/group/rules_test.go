@@ -544,7 +544,7 @@ func testRoundEnds(s *script) {
 		s.join(all("B"))
 		s.syncs("A", "B")
 		s.create("s3", 1)
-		s.c.StreamsChanged()
+		s.advance(patternPause)
 		s.beats("A", 1, Joining)
 		s.join(all("A"))
 		if state := s.sync("A").State; state != SyncWaiting {
@@ -984,7 +984,6 @@ func TestManyAtOnce(t *testing.T) {
 				_ = s.c.CheckCommit("p", "g1", client, int64(n)) // whatever it says
 				s.c.HasLiveMembers("p", "g1")
 				s.c.Tick()
-				s.c.StreamsChanged()
 				if n%10 == i {
 					_ = s.c.Leave("p", "g1", client) // nor this
 				}

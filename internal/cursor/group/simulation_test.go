@@ -353,7 +353,6 @@ func (s *simulation) change() {
 	case 9:
 		if !exists {
 			s.create(name, 1+s.rand.IntN(5))
-			s.c.StreamsChanged()
 		}
 	case 10:
 		if exists && s.rand.IntN(3) == 0 {
