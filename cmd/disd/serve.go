@@ -46,7 +46,7 @@ const stopTimeout = 30 * time.Second
 // whoever is still asked can still answer.
 func run(ctx context.Context, c *Config, logs io.Writer) error {
 	logger := newLogger(c, logs)
-	listener, err := net.Listen("tcp", c.Listen)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Listen)
 	if err != nil {
 		return err
 	}
@@ -227,8 +227,7 @@ func serveHTTP(ctx context.Context, c *Config, logger *slog.Logger, listener net
 }
 
 func newLogger(c *Config, w io.Writer) *slog.Logger {
-	var level slog.Level
-	level.UnmarshalText([]byte(c.Log.Level)) // checked with the configuration
+	level := map[string]slog.Level{"debug": slog.LevelDebug, "warn": slog.LevelWarn, "error": slog.LevelError}[c.Log.Level]
 	opts := &slog.HandlerOptions{Level: level}
 	if strings.EqualFold(c.Log.Format, "json") {
 		return slog.New(slog.NewJSONHandler(w, opts))

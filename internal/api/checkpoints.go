@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"unicode/utf8"
 
 	"disd/internal/auth/policy"
@@ -111,8 +112,7 @@ func (s *Server) namedStream(c *call, action policy.Action, name, id string) (*p
 
 // partitionError adds the details to an error about a partition.
 func partitionError(c *call, info *partition.Info, id int32, err error) error {
-	switch err {
-	case partition.ErrPartitionNotFound, partition.ErrPartitionExpired:
+	if errors.Is(err, partition.ErrPartitionNotFound) || errors.Is(err, partition.ErrPartitionExpired) {
 		return detail(err, partitionID(id))
 	}
 	return notFound(c, info.Name, err)

@@ -368,7 +368,7 @@ func TestCompressedNonsense(t *testing.T) {
 			t.Errorf("%s: %s, want %s", test.rule, got, test.want)
 		}
 	}
-	twice, err := http.NewRequestWithContext(t.Context(), "POST", b.url+"/v2/proj/records", strings.NewReader(small))
+	twice, err := http.NewRequestWithContext(t.Context(), http.MethodPost, b.url+"/v2/proj/records", strings.NewReader(small))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -377,7 +377,7 @@ func TestCompressedNonsense(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if resp.Body.Close(); resp.StatusCode != 415 {
+	if resp.Body.Close(); resp.StatusCode != http.StatusUnsupportedMediaType {
 		t.Errorf("Z-1 twice: %d", resp.StatusCode)
 	}
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -100,10 +101,10 @@ func seconds(q query, name string) (int64, error) {
 
 func (s *Server) checkMetrics(q monitor.Query) error {
 	err := q.Check(s.opts.Now())
-	switch err {
-	case monitor.ErrLabel:
+	switch {
+	case errors.Is(err, monitor.ErrLabel):
 		return detail(err, strings.Join(q.Labels, ","))
-	case monitor.ErrPeriod:
+	case errors.Is(err, monitor.ErrPeriod):
 		return detail(err, "start_time")
 	}
 	return err

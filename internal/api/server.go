@@ -217,9 +217,6 @@ type reply struct {
 	subject string // a token for the header X-Subject-Token, "" for none
 }
 
-// An endpoint answers one operation. It never touches the ResponseWriter.
-type endpoint func(c *call) (reply, error)
-
 // serve makes a handler of an endpoint.
 func (s *Server) serve(op operation) http.HandlerFunc {
 	observe := s.metrics.operation(op.name)

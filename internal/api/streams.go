@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -68,7 +69,7 @@ func (s *Server) ownStream(c *call) (*partition.Stream, error) {
 
 // notFound adds the details to the error of a stream that was deleted meanwhile.
 func notFound(c *call, name string, err error) error {
-	if err == partition.ErrStreamNotFound {
+	if errors.Is(err, partition.ErrStreamNotFound) {
 		return detail(err, name, c.project)
 	}
 	return err

@@ -2,6 +2,7 @@ package codec
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -97,7 +98,7 @@ func (p *putParser) record() {
 		return
 	}
 	err := raw.decode(p.req.add(), len(p.req.Records)-1)
-	if err == errContent {
+	if errors.Is(err, errContent) {
 		p.fail()
 	} else if p.fault == nil {
 		p.fault = err
@@ -175,7 +176,7 @@ func (raw *rawRecord) decode(r *PutRecord, i int) (err error) {
 	if raw.data == nil {
 		return recordError(i, "data", "is missing")
 	}
-	if r.Data, err = decodeBase64(raw.data, raw.plain); err == errBase64 {
+	if r.Data, err = decodeBase64(raw.data, raw.plain); errors.Is(err, errBase64) {
 		return recordError(i, "data", err.Error())
 	} else if err != nil {
 		return err

@@ -207,9 +207,8 @@ func check(recs []storage.Record) (batches, bytes int, err error) {
 	return batches, bytes, nil
 }
 
-// encode writes the batch of recs to b, which has exactly its size, and
-// returns the checksum of its header.
-func encode(b []byte, h header, recs []storage.Record) uint32 {
+// encode writes the batch of recs to b, which has exactly its size.
+func encode(b []byte, h header, recs []storage.Record) {
 	payload := b[batchHeader:]
 	n := 0
 	for i := range recs {
@@ -217,7 +216,7 @@ func encode(b []byte, h header, recs []storage.Record) uint32 {
 	}
 	clear(payload[n:])
 	h.payload, h.crc = n, checksum(payload)
-	return h.put(b)
+	h.put(b)
 }
 
 // encodeAppend writes the records of b to buf as one or more batches.

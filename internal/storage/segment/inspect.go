@@ -31,13 +31,13 @@ type LogReport struct {
 	ID           storage.LogID
 	Oldest, Next storage.Seq
 	LastTime     int64 // append time of the last record, ms
-	Segments     []SegmentReport
+	Segments     []FileReport
 	// TailRecords and TailBytes are in the commit log only.
 	TailRecords, TailBytes int64
 }
 
-// SegmentReport is one segment file.
-type SegmentReport struct {
+// FileReport is one segment file.
+type FileReport struct {
 	File       string
 	Base, Next storage.Seq // first record, and the one after the last
 	Bytes      int64       // of header and data
@@ -107,7 +107,7 @@ func (in *inspection) log(l *log) error {
 	}
 	for i, s := range l.segs {
 		in.expected[s.name] = true
-		lr.Segments = append(lr.Segments, SegmentReport{File: s.name, Base: s.base, Next: s.next, Bytes: s.end, LastTime: s.time})
+		lr.Segments = append(lr.Segments, FileReport{File: s.name, Base: s.base, Next: s.next, Bytes: s.end, LastTime: s.time})
 		if err := in.segment(s, i < len(l.segs)-1); err != nil {
 			return err
 		}
@@ -135,7 +135,7 @@ func (in *inspection) segment(s *segment, finished bool) error {
 	}
 	data := make([]byte, s.end)
 	n, err := f.ReadAt(data, 0)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	in.batches(s, data[:n], x)

@@ -169,7 +169,7 @@ func (w *window) at(pos int64) ([]byte, error) {
 	w.have = w.buf[:n]
 	w.pos, w.next = pos, pos+block
 	got, err := w.f.ReadAt(w.have, pos)
-	if got < len(w.have) && err != io.EOF {
+	if got < len(w.have) && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	w.have = w.have[:got]
@@ -276,7 +276,7 @@ func (r *recovery) lostGroups(c *commitLog, offset int64) {
 // damaged, and nothing says that it ever was on stable storage in whole.
 func (r *recovery) replayGroup(c *commitLog, f vfs.File, g *groupAt, durable bool) (applied bool, err error) {
 	b := make([]byte, min(g.size(), c.size-g.pos))
-	if n, err := f.ReadAt(b, g.pos); n < len(b) && err != io.EOF {
+	if n, err := f.ReadAt(b, g.pos); n < len(b) && !errors.Is(err, io.EOF) {
 		return false, err
 	}
 	entries, err := parseDirectory(&g.group, b)

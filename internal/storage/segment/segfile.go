@@ -179,8 +179,7 @@ func (s *segment) open(fs vfs.FS) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch err := s.checkStart(f); err {
-	case errVersion, errFields:
+	if err := s.checkStart(f); errors.Is(err, errVersion) || errors.Is(err, errFields) {
 		return nil, errors.Join(fmt.Errorf("segment header: %w", s.corrupt(0, err)), f.Close())
 	}
 	return f, nil

@@ -171,7 +171,9 @@ func (w *faultFile) WriteSync(bufs [][]byte, off int64) error {
 		return errors.Join(err, w.half(bufs, off))
 	}
 	if err := w.f.check("sync", w.name); err != nil {
-		return errors.Join(err, w.File.WriteAt(bufs, off), w.lose())
+		err = errors.Join(err, w.File.WriteAt(bufs, off))
+		w.lose()
+		return err
 	}
 	return w.File.WriteSync(bufs, off)
 }
@@ -207,17 +209,17 @@ func (w *faultFile) Truncate(size int64) error {
 
 func (w *faultFile) Sync() error {
 	if err := w.f.check("sync", w.name); err != nil {
-		return errors.Join(err, w.lose())
+		w.lose()
+		return err
 	}
 	return w.File.Sync()
 }
 
 // lose drops what is dirty, as the kernel may when writing it back failed.
-func (w *faultFile) lose() error {
+func (w *faultFile) lose() {
 	if f, ok := w.File.(interface{ LoseDirty() }); ok {
 		f.LoseDirty()
 	}
-	return nil
 }
 
 func (w *faultFile) Size() (int64, error) {
