@@ -77,11 +77,11 @@ func OpenApps(db *catalog.DB, opts Options) *Apps {
 func (a *Apps) Create(project, name string) error {
 	app := App{Name: name, ID: catalog.NewID(), Created: a.opts.Now().UnixMilli()}
 	return a.db.Update(func(tx *catalog.Tx) error {
+		if full, err := a.full(tx, project); err != nil || full { // quotas come first (C-35)
+			return errors.Join(err, ErrAppQuota)
+		}
 		if _, ok, err := apps.Get(tx, project, name); err != nil || ok {
 			return errors.Join(err, ErrAppExists)
-		}
-		if full, err := a.full(tx, project); err != nil || full {
-			return errors.Join(err, ErrAppQuota)
 		}
 		return apps.Put(tx, app, project, name)
 	})

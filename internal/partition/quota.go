@@ -60,6 +60,10 @@ func (q Quotas) withDefaults() Quotas {
 	return q
 }
 
+// maxPartitions is how many partitions a stream can have where no quota says less;
+// a larger number is a mistake that would use up the memory.
+const maxPartitions = 10000
+
 func (q *Quotas) partitions(streamType string) int {
 	if streamType == Advanced {
 		return q.AdvancedPartitions

@@ -65,6 +65,9 @@ func (s *Set) scaleQuota(info *Info, more int) (free func(), err error) {
 	if more <= 0 {
 		return func() {}, nil
 	}
+	if info.Count(Active)+more > maxPartitions {
+		return nil, ErrQuota
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	release, err := s.takeQuota(info, more)

@@ -186,8 +186,11 @@ func (s *Set) List(project string) []*Info {
 // returns, or nothing at all (E3). ErrStreamExists, ErrQuota, ErrSchema, a
 // storage.FieldError, or an error of the engine.
 func (s *Set) Create(ctx context.Context, project, name string, n int, set Settings) (*Info, error) {
-	if err := set.check(); err != nil {
+	if err := set.Check(); err != nil {
 		return nil, err
+	}
+	if n > maxPartitions {
+		return nil, ErrQuota
 	}
 	now := s.opts.Now().UnixMilli()
 	info := &Info{
@@ -217,12 +220,13 @@ func (s *Set) Create(ctx context.Context, project, name string, n int, set Setti
 func (s *Set) reserve(info *Info) (undo func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.byName[info.Project][info.Name]; ok {
-		return nil, ErrStreamExists
-	}
 	free, err := s.takeQuota(info, len(info.Parts))
 	if err != nil {
 		return nil, err
+	}
+	if _, ok := s.byName[info.Project][info.Name]; ok { // quotas come first (C-35)
+		free()
+		return nil, ErrStreamExists
 	}
 	if s.byName[info.Project] == nil {
 		s.byName[info.Project] = make(map[string]*Stream)
@@ -405,7 +409,8 @@ func (s *Set) Update(st *Stream, c Change) (*Info, error) {
 			return err
 		}
 		c.apply(&info.Settings)
-		return info.Settings.check()
+		info.Modified = s.opts.Now().UnixMilli()
+		return info.Check()
 	})
 }
 
@@ -445,7 +450,6 @@ func (s *Set) change(st *Stream, edit func(*Info) error) (*Info, error) {
 	if err := edit(info); err != nil {
 		return nil, err
 	}
-	info.Modified = s.opts.Now().UnixMilli()
 	if err := s.commit(info, len(info.Parts)); err != nil {
 		return nil, err
 	}

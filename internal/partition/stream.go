@@ -68,9 +68,9 @@ type Settings struct {
 	SysTags     []Tag  `json:"sys_tags,omitempty"`
 }
 
-// check holds the settings against each other (E3-R5, E3-R7, E8-R2). The ranges
-// of single values are the caller's business.
-func (c *Settings) check() error {
+// Check holds the settings against each other (E3-R5, E3-R7, E8-R2): ErrSchema, or
+// a storage.FieldError. The ranges of single values are the caller's business.
+func (c *Settings) Check() error {
 	switch {
 	case c.AutoScale && c.AutoMin < 1:
 		return &storage.FieldError{Field: "auto_scale_min_partition_count", Reason: "needed for auto scaling"}

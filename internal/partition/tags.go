@@ -5,6 +5,7 @@ package partition
 func (s *Set) EditTags(st *Stream, edit func([]Tag) ([]Tag, error)) error {
 	_, err := s.change(st, func(info *Info) (err error) {
 		info.Tags, err = edit(info.Tags)
+		info.Modified = s.opts.Now().UnixMilli()
 		return err
 	})
 	return err
