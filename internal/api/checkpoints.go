@@ -115,6 +115,9 @@ func partitionError(c *call, info *partition.Info, id int32, err error) error {
 	if errors.Is(err, partition.ErrPartitionNotFound) || errors.Is(err, partition.ErrPartitionExpired) {
 		return detail(err, partitionID(id))
 	}
+	if errors.Is(err, storage.ErrNotFound) { // the stream was deleted meanwhile
+		err = partition.ErrStreamNotFound
+	}
 	return notFound(c, info.Name, err)
 }
 

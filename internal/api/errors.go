@@ -65,7 +65,8 @@ var faults = []fault{
 	{cursor.ErrSequence, 400, "DIS.4216", "Invalid sequence_number. %s"},
 	{cursor.ErrCursor, 400, "DIS.4217", "Invalid partition cursor. %s"},
 	{cursor.ErrCursorExpired, 400, "DIS.4225", "Expired partition cursor. %s"},
-	{storage.ErrTrimmed, 400, "DIS.4226", "A partition iterator error occurred or a record to which the SN corresponds has expired. Try to obtain the partition iterator again."},
+	{storage.ErrTrimmed, 400, "DIS.4226", lostPosition},
+	{storage.ErrBeyond, 400, "DIS.4226", lostPosition}, // a crash without syncs took back numbers
 	{partition.ErrStreamNotFound, 400, "DIS.4301", "Stream does not exist. %s"},
 	{partition.ErrPartitionNotFound, 400, "DIS.4302", "Partition does not exist. %s"},
 	{partition.ErrThrottled, 400, "DIS.4303", "Exceeded traffic control limit."},
@@ -120,6 +121,8 @@ var faults = []fault{
 	{errNotReady, 503, "DIS.5000", "System error."},
 	{storage.ErrUnavailable, 503, "DIS.5000", "System error."},
 }
+
+const lostPosition = "A partition iterator error occurred or a record to which the SN corresponds has expired. Try to obtain the partition iterator again."
 
 const noAPI = "The API does not exist or has not been published in the environment"
 

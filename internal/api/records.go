@@ -60,10 +60,8 @@ func (s *Server) putRecords(c *call) (reply, error) {
 	if err := u.fill(s.maxRecord(info)); err != nil {
 		return reply{}, err
 	}
-	if len(u.puts) > 0 {
-		if err := st.Put(c.Context(), u.puts, u.outcomes); err != nil {
-			return reply{}, notFound(c, info.Name, err)
-		}
+	if err := st.Put(c.Context(), u.puts, u.outcomes); err != nil {
+		return reply{}, notFound(c, info.Name, err)
 	}
 	if len(u.infos) > 0 {
 		s.notePieces(c, st, u)
@@ -196,7 +194,7 @@ func (s *Server) getRecords(c *call) (reply, error) {
 		s.opts.Monitor.Refused(info.ID)
 	}
 	if err != nil {
-		return reply{}, err
+		return reply{}, partitionError(c, info, id, err)
 	}
 	s.opts.Monitor.Get(info.ID, id, s.opts.Now().Sub(c.start), len(chunk.Records), dataSize(chunk.Records), delayed)
 	at.Type, at.Issued = cursor.AtSequence, s.opts.Now().UnixMilli()
@@ -309,7 +307,7 @@ func (s *Server) showCursor(c *call) (reply, error) {
 	}
 	at, err := want.Resolve(c.Context(), log, s.opts.Now(), time.Duration(info.Retention)*time.Hour)
 	if err != nil {
-		return reply{}, err
+		return reply{}, partitionError(c, info, id, err)
 	}
 	at.StreamName, at.StreamID, at.Partition, at.Issued = info.Name, info.ID, partitionID(id), s.opts.Now().UnixMilli()
 	return ok(cursorReply{s.cursors.Seal(at)})

@@ -148,13 +148,17 @@ func none(err error) operation {
 
 // methodNotAllowed answers a known path with another method (C-6).
 func (s *Server) methodNotAllowed() http.HandlerFunc {
-	refuse := s.serve(none(errNoMethod))
+	refuse, unknown := s.serve(none(errNoMethod)), s.serve(none(errNoAPI))
 	return func(w http.ResponseWriter, r *http.Request) {
 		var allowed []string
 		for _, m := range []string{"GET", "POST", "PUT", "DELETE"} {
 			if s.router.Match(chi.NewRouteContext(), m, cmp.Or(r.URL.RawPath, r.URL.Path)) {
 				allowed = append(allowed, m)
 			}
+		}
+		if len(allowed) == 0 { // the router asks here about methods it does not know
+			unknown(w, r)
+			return
 		}
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
 		refuse(w, r)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -137,7 +138,8 @@ func (in *createStreamRequest) settings() (n int, set partition.Settings, err er
 		countErr,
 		oneOf("stream_type", set.Type, partition.Common, partition.Advanced),
 		checkDataType(set.DataType),
-		retentionErr, autoErr, lowErr, highErr, delimiterErr,
+		retentionErr, autoErr, lowErr, highErr,
+		set.Check(), delimiterErr,
 		checkCompression(set.Compression),
 		tagsErr, sysErr,
 	)
@@ -228,6 +230,8 @@ func isTagRune(r rune) bool {
 	return r < utf8.RuneSelf && isNameByte(byte(r)) || r >= 0x4e00 && r <= 0x9fff
 }
 
+var uuid = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
+
 // checkSysTags accepts the one system tag there is, the enterprise project.
 func checkSysTags(in []tag) ([]partition.Tag, error) {
 	if len(in) == 0 {
@@ -236,8 +240,8 @@ func checkSysTags(in []tag) ([]partition.Tag, error) {
 	if len(in) > 1 || in[0].Key != enterpriseKey {
 		return nil, invalid("sys_tags", "may have one element, of key "+enterpriseKey)
 	}
-	value := string(in[0].Value)
-	if value != "0" && len(value) != 36 {
+	value := orElse(in[0].Value, "0")
+	if value != "0" && !uuid.MatchString(value) {
 		return nil, invalid("sys_tags.value", "must be the id of an enterprise project")
 	}
 	return []partition.Tag{{Key: enterpriseKey, Value: value}}, nil
@@ -525,7 +529,7 @@ type updateStreamRequest struct {
 	StreamName   text    `json:"stream_name"`
 	DataDuration number  `json:"data_duration"`
 	DataType     text    `json:"data_type"`
-	DataSchema   *string `json:"data_schema"`
+	DataSchema   *text   `json:"data_schema"`
 	AutoScale    boolean `json:"auto_scale_enabled"`
 	AutoMin      number  `json:"auto_scale_min_partition_count"`
 	AutoMax      number  `json:"auto_scale_max_partition_count"`
@@ -603,7 +607,7 @@ func (in *updateStreamRequest) change() (ch partition.Change, err error) {
 	if in.DataType != "" {
 		ch.DataType, typeErr = (*string)(&in.DataType), checkDataType(string(in.DataType))
 	}
-	ch.Schema = in.DataSchema
+	ch.Schema = (*string)(in.DataSchema)
 	ch.AutoScale, autoErr = in.AutoScale.value("auto_scale_enabled")
 	return ch, firstOf(
 		setInt(&ch.Retention, in.DataDuration, "data_duration", minRetention, maxRetention),

@@ -1,0 +1,409 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"disd/internal/auth/policy"
+	"disd/internal/cursor"
+	"disd/internal/partition"
+	"disd/internal/storage"
+	"disd/internal/storage/catalog"
+)
+
+// The tests in files rules_*_test.go hold the server against api.md, rule by rule.
+// Each step of a conversation is named after the rules it proves.
+
+// A world is a bench that can be restarted, whose engine can be made to fail, and
+// that remembers what answers said.
+type world struct {
+	*bench
+	engine *moody
+	db     *catalog.DB
+	quotas partition.Quotas
+	apps   cursor.Options
+	edit   []func(*Options)
+	said   map[string]string // by @name
+}
+
+func newWorld(t *testing.T, quotas partition.Quotas, edit ...func(*Options)) *world {
+	t.Helper()
+	w := &world{db: memoryCatalog(t), quotas: quotas, edit: edit, said: make(map[string]string)}
+	w.start(t)
+	return w
+}
+
+// start starts a server, the first time with new engines, then over those of
+// the one before.
+func (w *world) start(t *testing.T) {
+	t.Helper()
+	before := w.bench
+	w.bench = newBench(t, w.quotas, append([]func(*Options){func(o *Options) {
+		if before == nil {
+			w.engine = &moody{Engine: o.Engine}
+		} else {
+			o.Now = before.clock.now
+		}
+		w.open(t, o)
+	}}, w.edit...)...)
+	if before != nil {
+		w.clock = before.clock
+	}
+	w.streams = w.server.streams
+}
+
+func (w *world) open(t *testing.T, o *Options) {
+	t.Helper()
+	logger := slog.New(slog.DiscardHandler)
+	streams, err := partition.Open(t.Context(), w.engine, w.db, partition.Options{
+		Now: o.Now, Logger: logger, Quotas: w.quotas,
+		Account:  func(project string) string { return strings.TrimRight(project, "0123456789") },
+		OnDelete: []func(*catalog.Tx, string) error{cursor.ForgetStream, policy.Forget},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.Cursors, err = cursor.OpenSealer(w.db); err != nil {
+		t.Fatal(err)
+	}
+	w.apps.Now, w.apps.Logger = o.Now, logger
+	o.Engine, o.Streams, o.Apps, o.Policies = w.engine, streams, cursor.OpenApps(w.db, w.apps), policy.Open(w.db, o.Identities)
+}
+
+// A moody engine fails the batches that its mood says.
+type moody struct {
+	storage.Engine
+	mu   sync.Mutex
+	mood func(*storage.Batch) error
+}
+
+func (m *moody) set(mood func(*storage.Batch) error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mood = mood
+}
+
+// Append implements storage.Engine.
+func (m *moody) Append(ctx context.Context, batches []*storage.Batch) {
+	m.mu.Lock()
+	mood := m.mood
+	m.mu.Unlock()
+	if mood == nil {
+		m.Engine.Append(ctx, batches)
+		return
+	}
+	for _, b := range batches {
+		if b.Err = mood(b); b.Err == nil {
+			m.Engine.Append(ctx, []*storage.Batch{b})
+		}
+	}
+}
+
+// A step is one request and what its answer must be, or something that happens
+// in between.
+type step struct {
+	rule   string
+	send   string // "GET /p/streams"
+	body   string
+	header []string
+	want   string
+	happen func(*world)
+}
+
+// ask is a request. What is wanted is a status and
+//
+//	nothing              the body is empty
+//	{"a":1}              the body has these members, among others; an array has
+//	                     exactly these elements
+//	DIS.4301 Stream …    the error has this code and this message; after "…" at
+//	                     the end, the rest of a bracketed detail
+//
+// "@name" as a value stands for any text the first time it is seen, and for that
+// text from then on, also in requests; "@absent" for no such member.
+func ask(rule, send, body, want string) step {
+	return step{rule: rule, send: send, body: body, want: want}
+}
+
+// with adds headers to a request.
+func (s step) with(header ...string) step {
+	s.header = header
+	return s
+}
+
+func happen(f func(*world)) step { return step{happen: f} }
+
+// pass lets time pass, and retention be applied.
+func pass(d time.Duration) step {
+	return happen(func(w *world) {
+		w.clock.advance(d)
+		if err := w.streams.Sweep(w.Context()); err != nil {
+			w.Error(err)
+		}
+	})
+}
+
+func freeze(stream string, frozen bool) step {
+	return happen(func(w *world) {
+		st, err := w.streams.Get("proj", stream)
+		if err != nil {
+			w.Fatal(err)
+		}
+		if err := w.streams.Freeze(st, frozen); err != nil {
+			w.Fatal(err)
+		}
+	})
+}
+
+func restart() step { return happen(func(w *world) { w.start(w.T) }) }
+
+// converse plays a conversation.
+func (w *world) converse(steps ...step) {
+	w.Helper()
+	for _, s := range steps {
+		if s.happen != nil {
+			s.happen(w)
+			continue
+		}
+		w.Run(s.rule, func(t *testing.T) { w.take(t, s) })
+	}
+}
+
+func (w *world) take(t *testing.T, s step) answerSeen {
+	t.Helper()
+	method, path, _ := strings.Cut(s.send, " ")
+	a := w.do(method, w.fill(path), w.fill(s.body), s.header...)
+	defer func() {
+		if t.Failed() {
+			t.Logf("%s %s: %d %s, want %s", s.send, abbreviated(s.body), a.status, abbreviated(a.body), s.want)
+		}
+	}()
+	checkAnswer(t, a)
+	status, want, _ := strings.Cut(w.fill(s.want), " ")
+	if strconv.Itoa(a.status) != status {
+		t.Errorf("status %d", a.status)
+		return a
+	}
+	switch {
+	case want == "":
+		if a.body != "" {
+			t.Error("the body is not empty")
+		}
+	case want[0] == '{':
+		w.match(t, "", decoded(t, want), decoded(t, a.body))
+	default:
+		checkError(t, a, want)
+	}
+	return a
+}
+
+func abbreviated(s string) string {
+	if len(s) > 1000 {
+		return fmt.Sprintf("%s … (%d bytes)", s[:1000], len(s))
+	}
+	return s
+}
+
+var names = regexp.MustCompile(`@[a-z0-9]+`)
+
+// fill puts in what earlier answers said.
+func (w *world) fill(s string) string {
+	return names.ReplaceAllStringFunc(s, func(name string) string {
+		if v, ok := w.said[name]; ok {
+			return v
+		}
+		return name
+	})
+}
+
+func decoded(t *testing.T, text string) any {
+	t.Helper()
+	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber()
+	var v any
+	if err := d.Decode(&v); err != nil {
+		t.Fatalf("%v: %s", err, text)
+	}
+	return v
+}
+
+// match holds a value against the wanted one.
+func (w *world) match(t *testing.T, at string, want, got any) {
+	t.Helper()
+	switch want := want.(type) {
+	case map[string]any:
+		object, ok := got.(map[string]any)
+		if !ok {
+			t.Errorf("%s is %v, want an object", at, got)
+		}
+		for name, v := range want {
+			member, ok := object[name]
+			if v == "@absent" == ok {
+				t.Errorf("%s.%s is %v, want %v", at, name, member, v)
+			} else if ok {
+				w.match(t, at+"."+name, v, member)
+			}
+		}
+	case []any:
+		array, ok := got.([]any)
+		if !ok || len(array) != len(want) {
+			t.Errorf("%s is %v, want %v", at, got, want)
+			return
+		}
+		for i := range want {
+			w.match(t, fmt.Sprintf("%s[%d]", at, i), want[i], array[i])
+		}
+	default:
+		if name, ok := want.(string); ok && len(name) > 1 && name[0] == '@' {
+			if text, ok := got.(string); ok && text != "" {
+				w.said[name] = text
+				return
+			}
+		}
+		if want != got {
+			t.Errorf("%s is %#v, want %#v", at, got, want)
+		}
+	}
+}
+
+// checkError holds an error against its code and message.
+func checkError(t *testing.T, a answerSeen, want string) {
+	t.Helper()
+	code, message, _ := strings.Cut(want, " ")
+	if got := a.code(t); got != code {
+		t.Errorf("code %s, want %s", got, code)
+	}
+	got := a.member(t, "message").(string)
+	if begin, open := strings.CutSuffix(message, "…"); open && strings.HasPrefix(got, begin) && strings.HasSuffix(got, "]") {
+		return
+	}
+	if got != message {
+		t.Errorf("message %q, want %q", got, message)
+	}
+}
+
+var requestID = regexp.MustCompile(`^[0-9a-f]{32}$`)
+
+// checkAnswer checks what holds of every answer.
+func checkAnswer(t *testing.T, a answerSeen) {
+	t.Helper()
+	if !requestID.MatchString(a.header.Get("X-Request-Id")) {
+		t.Errorf("C-51: request id %q", a.header.Get("X-Request-Id"))
+	}
+	if a.status >= 300 && a.status < 400 || a.status == http.StatusTooManyRequests {
+		t.Errorf("C-7, C-62: status %d", a.status)
+	}
+	length, kind := a.header.Get("Content-Length"), a.header.Get("Content-Type")
+	if a.status == http.StatusNoContent {
+		if a.body != "" || length != "" || kind != "" {
+			t.Errorf("C-50: a 204 with a body: %q, length %q, type %q", a.body, length, kind)
+		}
+		return
+	}
+	if length != strconv.Itoa(len(a.body)) {
+		t.Errorf("C-50: length %q of %d bytes", length, len(a.body))
+	}
+	if a.body == "" {
+		return
+	}
+	if kind != "application/json;charset=utf-8" || a.header.Get("Content-Encoding") != "" {
+		t.Errorf("C-30, C-57: type %q, encoding %q", kind, a.header.Get("Content-Encoding"))
+	}
+	if a.status < 300 {
+		checkSuccess(t, a.body)
+		return
+	}
+	if a.code(t) == "" || len(decoded(t, a.body).(map[string]any)) != 5 {
+		t.Errorf("C-52: %s", a.body)
+	}
+}
+
+var errorCode = regexp.MustCompile(`"(error_code|error_message)":"[^"]*"`)
+
+// checkSuccess checks the body of a success: its types, and that no client takes
+// it for an error.
+func checkSuccess(t *testing.T, body string) {
+	t.Helper()
+	if plain := errorCode.ReplaceAllString(body, ""); strings.Contains(body, "errorCode") || strings.Contains(plain, "DIS.") {
+		t.Errorf("C-56: looks like an error: %s", body)
+	}
+	if bytes.ContainsAny([]byte(body), "\r\n") {
+		t.Errorf("more than one line: %q", body)
+	}
+	checkTypes(t, "", "object", decoded(t, body))
+}
+
+// types is the documented type of every member of every answer of these
+// endpoints (C-39). Integer is below 2^31.
+var types = map[string]string{
+	"total_number": "long", "stream_names": "strings", "has_more_streams": "boolean", "stream_info_list": "objects",
+	"stream_id": "string", "stream_name": "string", "create_time": "long", "last_modified_time": "long", "retention_period": "integer",
+	"status": "string", "stream_type": "string", "data_type": "string", "partition_count": "integer",
+	"auto_scale_enabled": "boolean", "auto_scale_min_partition_count": "integer", "auto_scale_max_partition_count": "integer",
+	"tags": "objects", "sys_tags": "objects", "key": "string", "value": "string",
+	"data_schema": "string", "compression_format": "string", "csv_properties": "object", "delimiter": "string",
+	"writable_partition_count": "integer", "readable_partition_count": "integer", "has_more_partitions": "boolean",
+	"update_partition_counts": "objects", "create_timestamp": "long", "src_partition_count": "integer",
+	"target_partition_count": "integer", "current_partition_count": "integer", "result_detail": "string", "auto_scale": "boolean",
+	"partitions": "objects", "partition_id": "string", "hash_range": "string", "sequence_number_range": "string", "parent_partitions": "string",
+	"target_data_type": "string",
+	"apps":             "objects", "app_id": "string", "app_name": "string", "commit_checkpoint_stream_names": "strings", "has_more_app": "boolean",
+	"has_more": "boolean", "partition_consuming_states": "objects", "sequence_number": "string", "latest_offset": "long", "earliest_offset": "long",
+	"checkpoint_type": "string", "metadata": "string",
+	"failed_record_count": "integer", "records": "objects", "error_code": "string", "error_message": "string",
+	"partition_key": "string", "data": "string", "timestamp": "long", "timestamp_type": "string",
+	"next_partition_cursor": "string", "partition_cursor": "string",
+}
+
+// checkTypes is the strictest client: every member must be known and have exactly
+// its type, and nothing is null.
+func checkTypes(t *testing.T, at, kind string, v any) {
+	t.Helper()
+	if of, ok := strings.CutSuffix(kind, "s"); ok {
+		array, ok := v.([]any)
+		if !ok {
+			t.Errorf("C-39: %s is %v, want an array", at, v)
+		}
+		for i, item := range array {
+			checkTypes(t, fmt.Sprintf("%s[%d]", at, i), of, item)
+		}
+		return
+	}
+	if object, ok := v.(map[string]any); ok && kind == "object" {
+		for _, name := range slices.Sorted(maps.Keys(object)) {
+			if types[name] == "" {
+				t.Errorf("%s.%s is no member of the contract", at, name)
+			}
+			checkTypes(t, at+"."+name, types[name], object[name])
+		}
+		return
+	}
+	if !isOf(kind, v) {
+		t.Errorf("C-39: %s is %#v, want %s", at, v, kind)
+	}
+}
+
+func isOf(kind string, v any) bool {
+	switch v := v.(type) {
+	case string:
+		return kind == "string"
+	case bool:
+		return kind == "boolean"
+	case json.Number:
+		bits := map[string]int{"integer": 32, "long": 64}[kind]
+		_, err := strconv.ParseInt(string(v), 10, max(bits, 1))
+		return bits > 0 && err == nil
+	}
+	return false
+}
