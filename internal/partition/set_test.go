@@ -324,6 +324,18 @@ func TestQuota(t *testing.T) {
 	create("d", Common, 2, nil)
 }
 
+// TestMaxPartitions: a count that no machine can bear is refused also without
+// quotas.
+func TestMaxPartitions(t *testing.T) {
+	b := newBench(t, Quotas{})
+	if _, err := b.Create(t.Context(), "p", "s", 1<<31-1, Settings{Type: Common, DataType: Blob, Retention: 24}); err != ErrQuota {
+		t.Errorf("create: %v", err)
+	}
+	if _, err := b.Scale(t.Context(), b.create("s", 1), 1<<31-1, false); !errors.Is(err, ErrQuota) {
+		t.Errorf("scale: %v", err)
+	}
+}
+
 func TestCreateAndDelete(t *testing.T) {
 	b := newBench(t, Quotas{})
 	st := b.create("s", 2)
