@@ -68,9 +68,6 @@ func (s *Set) scaleQuota(info *Info, more int) (free func(), err error) {
 	if info.Count(Active)+more > maxPartitions {
 		return nil, ErrQuota
 	}
-	if info.Count(Active)+more > maxPartitions {
-		return nil, ErrQuota
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	release, err := s.takeQuota(info, more)

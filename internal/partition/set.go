@@ -242,10 +242,6 @@ func (s *Set) reserve(info *Info) (undo func(), err error) {
 	}, nil
 }
 
-// maxPartitions is how many partitions a stream can ever have, whatever the quotas
-// say: each costs memory and files.
-const maxPartitions = 10000
-
 // takeQuota reserves n more partitions for the stream's account, or returns
 // ErrQuota. s.mu is held, and must be when free is called.
 func (s *Set) takeQuota(info *Info, n int) (free func(), err error) {
