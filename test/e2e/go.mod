@@ -9,6 +9,11 @@ replace disd => ../..
 require disd v0.0.0
 
 require (
+	github.com/opentelekomcloud/gophertelekomcloud v0.9.3
+	gopkg.in/yaml.v2 v2.3.0 // indirect
+)
+
+require (
 	github.com/fatih/color v1.10.0 // indirect
 	github.com/goccy/go-yaml v1.9.8 // indirect
 	github.com/huaweicloud/huaweicloud-sdk-go-v3 v0.1.207
