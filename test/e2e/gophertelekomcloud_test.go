@@ -11,8 +11,8 @@ import (
 	"disd/test/harness"
 )
 
-// account is what the clients of a server with auth.mode required are told.
-const account = `[{"name":"acme","projects":[{"name":"region-1"}],"users":[
+// account is who may use a server with auth.mode required.
+const account = `[{"name":"acme","projects":[{"name":"region-1","id":"` + harness.Project + `"}],"users":[
 	{"name":"alice","password":"secret","programmatic":true,"access_keys":[{"ak":"ACCESSKEY","sk":"secretkey"}]}]}]`
 
 // TestGophertelekomcloud runs the acceptance test that its authors wrote against
