@@ -17,7 +17,10 @@ COPY . .
 ARG TARGETOS TARGETARCH
 ARG VERSION=dev
 RUN CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH \
-    go build -trimpath -ldflags "-s -w -X main.version=$VERSION" -o /disd ./cmd/disd
+    go build -trimpath \
+    '-gcflags=google.golang.org/protobuf/...=-l' '-gcflags=github.com/twmb/avro=-l' '-gcflags=github.com/spf13/...=-l' \
+    '-gcflags=go.yaml.in/...=-l' '-gcflags=github.com/pelletier/...=-l' '-gcflags=github.com/prometheus/...=-l' \
+    -ldflags "-s -w -funcalign=16 -X main.version=$VERSION" -o /disd ./cmd/disd
 RUN mkdir /data
 
 FROM scratch

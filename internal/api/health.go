@@ -2,7 +2,8 @@ package api
 
 import (
 	"net/http"
-	"net/http/pprof"
+	"runtime/pprof"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 )
@@ -43,9 +44,29 @@ func profile(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "profiles are for this machine only", http.StatusForbidden)
 		return
 	}
-	if name := chi.URLParam(r, "profile"); name != "cpu" {
-		pprof.Handler(name).ServeHTTP(w, r)
+	name := chi.URLParam(r, "profile")
+	if name == "cpu" {
+		profileCPU(w, r)
 		return
 	}
-	pprof.Profile(w, r)
+	p := pprof.Lookup(name)
+	if p == nil {
+		http.Error(w, "there is no such profile", http.StatusNotFound)
+		return
+	}
+	_ = p.WriteTo(w, 0) // an error means that nobody listens any more
+}
+
+// profileCPU samples for as many seconds as the client asks for, 1 to 60, or 10.
+func profileCPU(w http.ResponseWriter, r *http.Request) {
+	n, err := parseNumber(parseQuery(r.URL.RawQuery).get("seconds")).within("seconds", 1, 60, 10)
+	if err == nil {
+		err = pprof.StartCPUProfile(w)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	_ = sleep(r.Context(), time.Duration(n)*time.Second) // who went away ends it early
+	pprof.StopCPUProfile()
 }
