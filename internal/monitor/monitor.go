@@ -1,6 +1,7 @@
 // Package monitor keeps the figures of the monitoring API: what went in and out
 // of streams and partitions, minute by minute, for seven days. Reference: section
-// 5.6; api.md section 5, E32, E33.
+// 5.6; api.md section 5, E32, E33. How points lie in the catalog is specified in
+// docs/format-metrics.md.
 package monitor
 
 import (
@@ -8,7 +9,6 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
-	"strconv"
 	"sync"
 	"time"
 
@@ -23,43 +23,58 @@ const Bucket = time.Minute
 
 // requests are the figures of a stream's calls in one minute.
 type requests struct {
-	Put          int64 `json:"put,omitempty"`
-	PutMicros    int64 `json:"put_us,omitempty"`
-	PutThrottled int64 `json:"put_throttled,omitempty"`
-	Get          int64 `json:"get,omitempty"`
-	GetMicros    int64 `json:"get_us,omitempty"`
-	GetThrottled int64 `json:"get_throttled,omitempty"`
+	put, putMicros, putThrottled int64
+	get, getMicros, getThrottled int64
+}
+
+func (r *requests) add(o requests) {
+	r.put += o.put
+	r.putMicros += o.putMicros
+	r.putThrottled += o.putThrottled
+	r.get += o.get
+	r.getMicros += o.getMicros
+	r.getThrottled += o.getThrottled
 }
 
 // volume are the figures of a partition's data in one minute.
-type volume struct {
-	PutBytes   int64 `json:"put_bytes,omitempty"`
-	PutRecords int64 `json:"put_records,omitempty"`
-	GetBytes   int64 `json:"get_bytes,omitempty"`
-	GetRecords int64 `json:"get_records,omitempty"`
+type volume struct{ putBytes, putRecords, getBytes, getRecords int64 }
+
+func (v *volume) add(o volume) {
+	v.putBytes += o.putBytes
+	v.putRecords += o.putRecords
+	v.getBytes += o.getBytes
+	v.getRecords += o.getRecords
 }
 
 // A point is what happened to a stream in one minute.
 type point struct {
-	Requests requests         `json:"requests"`
-	Parts    map[int32]volume `json:"parts,omitempty"`
+	requests requests
+	parts    []volume // by partition; ids are dense
 }
 
-func (p *point) empty() bool { return p.Requests == (requests{}) && len(p.Parts) == 0 }
-
-// total is the sum over the partitions (M-5).
-func (p *point) total() (v volume) {
-	for _, part := range p.Parts {
-		v.PutBytes += part.PutBytes
-		v.PutRecords += part.PutRecords
-		v.GetBytes += part.GetBytes
-		v.GetRecords += part.GetRecords
+// part returns the figures of a partition, to be changed.
+func (p *point) part(id int32) *volume {
+	if more := int(id) + 1 - len(p.parts); more > 0 {
+		p.parts = append(p.parts, make([]volume, more)...)
 	}
-	return v
+	return &p.parts[id]
 }
 
-// points has a point for each minute in which something happened.
-var points = catalog.NewTable[*point]("metrics") // stream id, day (ten digits of seconds), minute (same)
+func (p *point) add(o *point) {
+	p.requests.add(o.requests)
+	for id, v := range o.parts {
+		p.part(int32(id)).add(v)
+	}
+}
+
+func (p *point) empty() bool {
+	for _, v := range p.parts {
+		if v != (volume{}) {
+			return false
+		}
+	}
+	return p.requests == requests{}
+}
 
 // A Monitor counts. All methods may be called at any time.
 type Monitor struct {
@@ -68,16 +83,22 @@ type Monitor struct {
 	log     *slog.Logger
 	started time.Time
 
-	mu      sync.RWMutex
+	// saving is held while points move from memory to the catalog, and shared
+	// by readers, who find each of them in one of the two.
+	saving  sync.RWMutex
+	retired int64 // the hour in which old points were last removed
+
+	mu      sync.RWMutex // taken before a stream's lock, if both are
 	streams map[string]*stream
 }
 
-// A stream is the minutes of one stream that are not in the catalog yet.
+// A stream is the minutes of one stream that are not in the catalog.
 type stream struct {
 	mu      sync.Mutex
+	dropped bool  // no longer in the monitor's map
 	minute  int64 // start of current, seconds
 	current *point
-	done    map[int64]*point // earlier ones, by minute
+	done    map[int64]*point // other minutes
 }
 
 // Options of a Monitor. Nil means the ordinary value.
@@ -101,77 +122,73 @@ func Open(db *catalog.DB, opts Options) *Monitor {
 // record by partition, the time it took, and whether flow control refused any of
 // it (M-3, M-4).
 func (m *Monitor) Put(streamID string, took time.Duration, stored iter.Seq2[int32, int], throttled bool) {
-	m.count(streamID, func(p *point) {
-		p.Requests.Put++
-		p.Requests.PutMicros += took.Microseconds()
-		if throttled {
-			p.Requests.PutThrottled++
-		}
-		last, v := int32(-1), volume{}
-		for id, size := range stored {
-			if id != last {
-				p.add(last, v)
-				last, v = id, volume{}
-			}
-			v.PutBytes += int64(size)
-			v.PutRecords++
-		}
-		p.add(last, v)
-	})
+	st := m.count(streamID)
+	defer st.mu.Unlock()
+	p := st.current
+	p.requests.put++
+	p.requests.putMicros += took.Microseconds()
+	if throttled {
+		p.requests.putThrottled++
+	}
+	for id, size := range stored {
+		v := p.part(id)
+		v.putBytes += int64(size)
+		v.putRecords++
+	}
 }
 
 // Get counts a download that was answered with 200 now.
 func (m *Monitor) Get(streamID string, partition int32, took time.Duration, records, bytes int, delayed bool) {
-	m.count(streamID, func(p *point) {
-		p.Requests.Get++
-		p.Requests.GetMicros += took.Microseconds()
-		if delayed {
-			p.Requests.GetThrottled++
-		}
-		p.add(partition, volume{GetBytes: int64(bytes), GetRecords: int64(records)})
-	})
+	st := m.count(streamID)
+	defer st.mu.Unlock()
+	p := st.current
+	p.requests.get++
+	p.requests.getMicros += took.Microseconds()
+	if delayed {
+		p.requests.getThrottled++
+	}
+	p.part(partition).add(volume{getBytes: int64(bytes), getRecords: int64(records)})
 }
 
 // Refused counts a download that flow control refused as a whole.
 func (m *Monitor) Refused(streamID string) {
-	m.count(streamID, func(p *point) { p.Requests.GetThrottled++ })
-}
-
-func (p *point) add(partition int32, v volume) {
-	if v == (volume{}) {
-		return
-	}
-	have := p.Parts[partition]
-	have.PutBytes += v.PutBytes
-	have.PutRecords += v.PutRecords
-	have.GetBytes += v.GetBytes
-	have.GetRecords += v.GetRecords
-	if p.Parts == nil {
-		p.Parts = make(map[int32]volume)
-	}
-	p.Parts[partition] = have
-}
-
-func (m *Monitor) count(streamID string, add func(*point)) {
-	st := m.stream(streamID)
-	st.mu.Lock()
+	st := m.count(streamID)
 	defer st.mu.Unlock()
-	st.rollLocked(minuteOf(m.now()))
-	add(st.current)
+	st.current.requests.getThrottled++
+}
+
+// count returns a stream, locked, with the point of this minute.
+func (m *Monitor) count(streamID string) *stream {
+	for {
+		st := m.stream(streamID)
+		st.mu.Lock()
+		if !st.dropped {
+			st.turn(minuteOf(m.now()))
+			return st
+		}
+		st.mu.Unlock()
+	}
 }
 
 func minuteOf(t time.Time) int64 { return t.Unix() - t.Unix()%60 }
 
-// rollLocked begins a new point when the minute has changed. A clock that went
-// back goes on with the point it has.
-func (st *stream) rollLocked(minute int64) {
-	if minute <= st.minute {
+// turn begins a new point when the minute has changed, in whatever direction.
+func (st *stream) turn(minute int64) {
+	if minute == st.minute {
 		return
 	}
 	if !st.current.empty() {
-		st.done[st.minute] = st.current
+		st.keep(st.minute, st.current)
 	}
 	st.minute, st.current = minute, new(point)
+}
+
+// keep holds an ended point until it is saved.
+func (st *stream) keep(at int64, p *point) {
+	if other := st.done[at]; other != nil {
+		p.add(other)
+	}
+	st.done[at] = p
 }
 
 func (m *Monitor) stream(id string) *stream {
@@ -190,183 +207,26 @@ func (m *Monitor) stream(id string) *stream {
 	return st
 }
 
-// Forget removes a stream's points, within the transaction that deletes it (M-6).
-// Its id is never used again, so what is still counted for it is not seen.
-func Forget(tx *catalog.Tx, streamID string) error {
-	_, err := points.Clear(tx, streamID)
-	return err
-}
-
-// Run saves finished minutes until ctx ends, and then the unfinished ones too.
+// Run saves minutes as they end, until ctx ends, and then the unfinished one too.
 func (m *Monitor) Run(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	last := minuteOf(m.now())
 	for {
 		select {
 		case <-ctx.Done():
 			return m.save(minuteOf(m.now()) + 60)
 		case <-tick.C:
+			minute := minuteOf(m.now())
+			if minute == last {
+				continue
+			}
+			last = minute
 			if err := m.Save(); err != nil {
 				m.log.Error("monitoring data could not be saved", "error", err)
 			}
 		}
 	}
-}
-
-// Save makes the points of finished minutes durable and retires old ones.
-func (m *Monitor) Save() error { return m.save(minuteOf(m.now())) }
-
-// save ends all points before a minute and stores what was ended.
-func (m *Monitor) save(minute int64) error {
-	type finished struct {
-		id     string
-		st     *stream
-		points map[int64]*point
-	}
-	var all []finished
-	m.mu.RLock()
-	for id, st := range m.streams {
-		st.mu.Lock()
-		st.rollLocked(minute)
-		if len(st.done) > 0 {
-			copied := make(map[int64]*point, len(st.done))
-			for at, p := range st.done {
-				copied[at] = p // no longer changed
-			}
-			all = append(all, finished{id, st, copied})
-		}
-		st.mu.Unlock()
-	}
-	m.mu.RUnlock()
-	if len(all) == 0 {
-		return nil
-	}
-	err := m.db.Update(func(tx *catalog.Tx) error {
-		for _, f := range all {
-			for at, p := range f.points {
-				if err := store(tx, f.id, at, p); err != nil {
-					return err
-				}
-			}
-			if err := retire(tx, f.id, minute); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	for _, f := range all {
-		f.st.mu.Lock()
-		for at := range f.points {
-			delete(f.st.done, at)
-		}
-		f.st.mu.Unlock()
-	}
-	return nil
-}
-
-// store puts a point, together with what an earlier run of the server stored of the
-// same minute.
-func store(tx *catalog.Tx, streamID string, at int64, p *point) error {
-	key := []string{streamID, dayKey(at), secondsKey(at)}
-	before, ok, err := points.Get(tx, key...)
-	if err != nil {
-		return err
-	}
-	if ok {
-		before.Requests.merge(p.Requests)
-		for id, v := range p.Parts {
-			before.add(id, v)
-		}
-		p = before
-	}
-	return points.Put(tx, p, key...)
-}
-
-func (r *requests) merge(o requests) {
-	r.Put += o.Put
-	r.PutMicros += o.PutMicros
-	r.PutThrottled += o.PutThrottled
-	r.Get += o.Get
-	r.GetMicros += o.GetMicros
-	r.GetThrottled += o.GetThrottled
-}
-
-const day = 24 * 3600
-
-// retire removes whole days that are older than Keep. It looks back a while, for
-// the time the server was not running.
-func retire(tx *catalog.Tx, streamID string, now int64) error {
-	oldest := now - int64(Keep/time.Second) - day
-	for at := oldest; at > oldest-30*day; at -= day {
-		if _, err := points.Clear(tx, streamID, dayKey(at)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func dayKey(seconds int64) string { return secondsKey(seconds - seconds%day) }
-
-// secondsKey has ten digits, so that keys sort by time.
-func secondsKey(seconds int64) string {
-	s := strconv.FormatInt(seconds, 10)
-	return "0000000000"[min(len(s), 10):] + s
-}
-
-// each calls fn with the points of a stream from one second to another, in order.
-func (m *Monitor) each(streamID string, from, to int64, fn func(at int64, p *point)) error {
-	fresh := m.fresh(streamID, from, to)
-	err := m.db.View(func(tx *catalog.Tx) error {
-		for d := from - from%day; d <= to; d += day {
-			err := points.Each(tx, []string{streamID, dayKey(d)}, func(key []string, p *point) error {
-				at, err := strconv.ParseInt(key[2], 10, 64)
-				if _, again := fresh[at]; err == nil && at >= from && at <= to && !again {
-					fn(at, p)
-				}
-				return err
-			})
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	for at := from; at <= to && len(fresh) > 0; at += 60 {
-		if p, ok := fresh[at]; ok {
-			fn(at, p)
-			delete(fresh, at)
-		}
-	}
-	return err
-}
-
-// fresh returns copies of the points that are not in the catalog for sure.
-func (m *Monitor) fresh(streamID string, from, to int64) map[int64]*point {
-	out := make(map[int64]*point)
-	m.mu.RLock()
-	st := m.streams[streamID]
-	m.mu.RUnlock()
-	if st == nil {
-		return out
-	}
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	for at, p := range st.done {
-		if at >= from && at <= to {
-			out[at] = p
-		}
-	}
-	if st.minute >= from && st.minute <= to && !st.current.empty() {
-		now := &point{Requests: st.current.Requests, Parts: make(map[int32]volume, len(st.current.Parts))}
-		for id, v := range st.current.Parts {
-			now.Parts[id] = v
-		}
-		out[st.minute] = now
-	}
-	return out
 }
 
 // Traffic is what a stream carried in some minutes.
@@ -386,11 +246,11 @@ func (m *Monitor) Traffic(streamID string, minutes int) (t Traffic, err error) {
 	if m.started.Unix() > first {
 		return t, ErrYoung
 	}
-	err = m.each(streamID, first, last, func(_ int64, p *point) {
-		v := p.total()
-		t.Put += v.PutBytes
-		t.Get += v.GetBytes
-		t.Throttled += p.Requests.PutThrottled
-	})
+	samples, err := m.samples(streamID, wholeStream, first, last)
+	for _, s := range samples {
+		t.Put += s.volume.putBytes
+		t.Get += s.volume.getBytes
+		t.Throttled += s.requests.putThrottled
+	}
 	return t, err
 }

@@ -1,8 +1,15 @@
 package monitor
 
 import (
+	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -114,31 +121,291 @@ func TestSurvivesKill(t *testing.T) {
 	}
 }
 
-// TestRetired is M-5: seven days, and no longer for ever.
+// TestRestart is M-5 without a kill: nothing is lost, and a minute that two runs
+// of the server share is one point.
+func TestRestart(t *testing.T) {
+	b := newBench(t)
+	b.put(0, 10)
+	b.put(2, 1)
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	if err := b.Run(stopped); err != nil {
+		t.Fatal(err)
+	}
+	b.restart()
+	b.put(0, 5)
+	b.put(1, 7)
+	for _, when := range []string{"before saving", "saved", "saved again"} {
+		if got := b.series(-1, "total_put_bytes_per_stream"); got != "0:23 " {
+			t.Errorf("%s: %q", when, got)
+		}
+		if got := b.series(0, "total_put_records_per_partition"); got != "0:2 " {
+			t.Errorf("%s: %q", when, got)
+		}
+		if got := b.series(-1, "total_put_req_suc_per_stream"); got != "0:4 " {
+			t.Errorf("%s: %q", when, got)
+		}
+		b.at = b.at.Add(time.Minute)
+		if err := b.Save(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A clock that is set back and forth must neither lose nor invent anything.
+func TestClockGoesBack(t *testing.T) {
+	b := newBench(t)
+	start := b.at
+	for _, minute := range []int{0, 1, 0, 1, 2, 0, 2, 3} {
+		b.at = start.Add(time.Duration(minute) * time.Minute)
+		b.put(0, 1)
+	}
+	const want = "0:3 60:2 120:2 180:1 "
+	if got := b.series(-1, "total_put_bytes_per_stream"); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if err := b.Save(); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.series(-1, "total_put_bytes_per_stream"); got != want {
+		t.Errorf("saved: got %q, want %q", got, want)
+	}
+}
+
+// What cannot be saved is kept, and saved when that can be done.
+func TestSaveFails(t *testing.T) {
+	b := newBench(t)
+	key := []string{hourKey(b.at.Unix()), "bad", secondsKey(b.at.Unix())}
+	change := func(fn func(tx *catalog.Tx) error) {
+		t.Helper()
+		if err := b.db.Update(fn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(func(tx *catalog.Tx) error { return points.Put(tx, []byte("?"), key...) })
+	b.put(0, 10)
+	b.Refused("bad")
+	b.at = b.at.Add(time.Minute)
+	for range 2 {
+		if err := b.Save(); !errors.Is(err, errFormat) {
+			t.Fatalf("save: %v", err)
+		}
+		b.put(0, 20)
+	}
+	if got := b.series(-1, "total_put_bytes_per_stream"); got != "0:10 60:40 " {
+		t.Errorf("not saved: %q", got)
+	}
+	if _, err := b.samples("bad", wholeStream, 0, b.at.Unix()); !errors.Is(err, errFormat) {
+		t.Errorf("damaged point: %v", err)
+	}
+	change(func(tx *catalog.Tx) error { return points.Delete(tx, key...) })
+	if err := b.Save(); err != nil {
+		t.Fatal(err)
+	}
+	b.restart()
+	if got := b.series(-1, "total_put_bytes_per_stream"); got != "0:10 " {
+		t.Errorf("saved: %q", got)
+	}
+}
+
+// Counting, saving and reading at the same time count everything once.
+func TestAtOnce(t *testing.T) {
+	b := newBench(t)
+	var minute atomic.Int64
+	start := b.at
+	b.Monitor = Open(b.db, Options{Now: func() time.Time { return start.Add(time.Duration(minute.Load()) * time.Minute) }})
+	total := func() (n int64) {
+		all, err := b.samples("s", wholeStream, start.Unix(), start.Unix()+3600)
+		if err != nil {
+			t.Error(err)
+		}
+		for _, s := range all {
+			n += s.volume.putBytes
+		}
+		return n
+	}
+	var counted atomic.Int64
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var others sync.WaitGroup
+	for range 2 {
+		others.Go(func() {
+			for ctx.Err() == nil {
+				b.put(0, 1)
+				counted.Add(1)
+			}
+		})
+	}
+	others.Go(func() {
+		for ctx.Err() == nil {
+			minute.Store((minute.Load() + 1) % 50)
+			if err := b.Save(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for range 100 {
+		before := counted.Load()
+		if n := total(); n < before {
+			t.Fatalf("%d of %d", n, before)
+		}
+	}
+	stop()
+	others.Wait()
+	if n := total(); n != counted.Load() {
+		t.Errorf("%d of %d", n, counted.Load())
+	}
+}
+
+// A stream at rest is dropped from memory, and nobody counts on what was dropped.
+func TestIdleStreamIsDropped(t *testing.T) {
+	b := newBench(t)
+	b.put(0, 1)
+	st := b.stream("s")
+	for range 2 {
+		b.at = b.at.Add(time.Minute)
+		if err := b.Save(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(b.streams) > 0 || !st.dropped {
+		t.Errorf("%d streams in memory, dropped: %t", len(b.streams), st.dropped)
+	}
+}
+
+// TestRange is M-14, for points in memory and in the catalog.
+func TestRange(t *testing.T) {
+	b := newBench(t)
+	start := b.at.Unix() // 53 minutes before a full hour
+	for range 90 {
+		b.put(0, 1)
+		b.at = b.at.Add(time.Minute)
+	}
+	for range 2 {
+		for _, test := range []struct{ from, to, first, last int64 }{
+			{0, 90, 0, 60},
+			{59, 60, 0, 60},
+			{60, 119, 60, 60},
+			{61, 180, 60, 180},
+			{52*60 + 1, 54*60 - 1, 52 * 60, 53 * 60}, // around the full hour
+			{0, 10000, 0, 89 * 60},
+		} {
+			all, err := b.Series("s", Query{Labels: []string{"total_put_bytes_per_stream"}, Partition: -1, From: start + test.from, To: start + test.to})
+			if err != nil {
+				t.Fatal(err)
+			}
+			points := all[0]
+			if n := (test.last-test.first)/60 + 1; int64(len(points)) != n || points[0].Time != start+test.first || points[n-1].Time != start+test.last {
+				t.Errorf("%d to %d: %v, want %d to %d", test.from, test.to, points, test.first, test.last)
+			}
+		}
+		if err := b.Save(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Downloads are counted as often as partitions are polled.
+func TestCountingMakesNoGarbage(t *testing.T) {
+	b := newBench(t)
+	count := func() { b.Get("s", 1, time.Millisecond, 1, 100, false) }
+	count()
+	if n := testing.AllocsPerRun(100, count); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// TestRetired is M-5, seven days and no longer, also for a stream at rest, and M-6.
 func TestRetired(t *testing.T) {
 	b := newBench(t)
 	count := func() (n int) {
+		t.Helper()
 		err := b.db.View(func(tx *catalog.Tx) error {
-			return points.Each(tx, nil, func([]string, *point) error { n++; return nil })
+			return points.Each(tx, nil, func([]string, []byte) error { n++; return nil })
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return n
 	}
-	for range 10 {
-		b.put(0, 1)
-		b.at = b.at.Add(24 * time.Hour)
+	save := func(after time.Duration) {
+		t.Helper()
+		b.at = b.at.Add(after)
 		if err := b.Save(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := count(); n < 7 || n > 9 {
-		t.Errorf("%d points are kept, of one a day", n)
+	for day := range 10 {
+		b.put(0, 1)
+		save(time.Minute)
+		if n, want := count(), min(day+1, 8); n != want {
+			t.Errorf("day %d: %d points are kept, of one a day, want %d", day, n, want)
+		}
+		save(24*time.Hour - time.Minute)
 	}
-	if err := b.db.Update(func(tx *catalog.Tx) error { return Forget(tx, "s") }); err != nil || count() != 0 {
-		t.Errorf("M-6: %v, %d points", err, count())
+	b.Refused("other")
+	save(time.Minute)
+	if err := b.db.Update(func(tx *catalog.Tx) error { return Forget(tx, "s") }); err != nil {
+		t.Fatal(err)
 	}
+	if n := count(); n != 1 || b.series(-1, "total_put_bytes_per_stream") != "" {
+		t.Errorf("M-6: %d points remain, want that of the other stream", n)
+	}
+	save(8 * 24 * time.Hour)
+	if n := count(); n != 0 {
+		t.Errorf("%d points of a stream at rest remain", n)
+	}
+	err := b.db.View(func(tx *catalog.Tx) error {
+		some, err := hours.Any(tx)
+		if some {
+			t.Error("hours without points remain")
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The example of docs/format-metrics.md.
+func TestFormat(t *testing.T) {
+	p := &point{
+		requests: requests{put: 2, putMicros: 3100, get: 1, getMicros: 400, getThrottled: 1},
+		parts:    []volume{{putBytes: 1000, putRecords: 10}, {}, {}, {getBytes: 300, getRecords: 3}},
+	}
+	const want = "01 02 9c18 00 01 9003 01 00 e807 0a 00 00 02 00 00 ac02 03"
+	if got := hex.EncodeToString(p.encode()); got != strings.ReplaceAll(want, " ", "") {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func FuzzParsePoint(f *testing.F) {
+	full := &point{requests: requests{put: 1 << 40, getMicros: 7}, parts: []volume{{}, {1, 2, 3, 4}, {}, {putBytes: math.MaxInt64}}}
+	f.Add(full.encode())
+	f.Add(new(point).encode())
+	f.Add([]byte{})
+	f.Add([]byte{2, 0, 0, 0, 0, 0, 0})
+	f.Add([]byte{1, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f, 1, 1, 1, 1})
+	f.Add([]byte{1, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p, err := parsePoint(b)
+		if err != nil {
+			if !errors.Is(err, errFormat) {
+				t.Errorf("%v", err)
+			}
+			return
+		}
+		again, err := parsePoint(p.encode())
+		if err != nil {
+			t.Fatalf("%+v: %v", p, err)
+		}
+		for n := len(p.parts); n > 0 && p.parts[n-1] == (volume{}); n-- {
+			p.parts = p.parts[:n-1]
+		}
+		if again.requests != p.requests || !slices.Equal(again.parts, p.parts) {
+			t.Errorf("got %+v, want %+v", again, p)
+		}
+	})
 }
 
 // TestCheck is M-11 to M-13.

@@ -14,8 +14,8 @@ var (
 	ErrTooOld = errors.New("monitoring period longer than seven days")
 )
 
-// A label is one series: its value in a point, false where nothing happened (M-2).
-type label func(p *point, v volume) (int64, bool)
+// A label is one series: its value in a minute, false where nothing happened (M-2).
+type label func(s *sample) (int64, bool)
 
 func counted(n int64) (int64, bool) { return n, n != 0 }
 
@@ -28,16 +28,16 @@ func mean(micros, n int64) (int64, bool) {
 }
 
 var streamLabels = map[string]label{
-	"total_put_bytes_per_stream":   func(_ *point, v volume) (int64, bool) { return counted(v.PutBytes) },
-	"total_get_bytes_per_stream":   func(_ *point, v volume) (int64, bool) { return counted(v.GetBytes) },
-	"total_put_records_per_stream": func(_ *point, v volume) (int64, bool) { return counted(v.PutRecords) },
-	"total_get_records_per_stream": func(_ *point, v volume) (int64, bool) { return counted(v.GetRecords) },
-	"total_put_req_latency":        func(p *point, _ volume) (int64, bool) { return mean(p.Requests.PutMicros, p.Requests.Put) },
-	"total_get_req_latency":        func(p *point, _ volume) (int64, bool) { return mean(p.Requests.GetMicros, p.Requests.Get) },
-	"total_put_req_suc_per_stream": func(p *point, _ volume) (int64, bool) { return counted(p.Requests.Put) },
-	"total_get_req_suc_per_stream": func(p *point, _ volume) (int64, bool) { return counted(p.Requests.Get) },
-	"traffic_control_put":          func(p *point, _ volume) (int64, bool) { return counted(p.Requests.PutThrottled) },
-	"traffic_control_get":          func(p *point, _ volume) (int64, bool) { return counted(p.Requests.GetThrottled) },
+	"total_put_bytes_per_stream":   func(s *sample) (int64, bool) { return counted(s.volume.putBytes) },
+	"total_get_bytes_per_stream":   func(s *sample) (int64, bool) { return counted(s.volume.getBytes) },
+	"total_put_records_per_stream": func(s *sample) (int64, bool) { return counted(s.volume.putRecords) },
+	"total_get_records_per_stream": func(s *sample) (int64, bool) { return counted(s.volume.getRecords) },
+	"total_put_req_latency":        func(s *sample) (int64, bool) { return mean(s.requests.putMicros, s.requests.put) },
+	"total_get_req_latency":        func(s *sample) (int64, bool) { return mean(s.requests.getMicros, s.requests.get) },
+	"total_put_req_suc_per_stream": func(s *sample) (int64, bool) { return counted(s.requests.put) },
+	"total_get_req_suc_per_stream": func(s *sample) (int64, bool) { return counted(s.requests.get) },
+	"traffic_control_put":          func(s *sample) (int64, bool) { return counted(s.requests.putThrottled) },
+	"traffic_control_get":          func(s *sample) (int64, bool) { return counted(s.requests.getThrottled) },
 }
 
 var partitionLabels = map[string]label{
@@ -89,19 +89,19 @@ func (q *Query) Check(now time.Time) error {
 
 // Series answers a checked query, a series for each label, oldest point first.
 func (m *Monitor) Series(streamID string, q Query) ([][]Point, error) {
-	out := make([][]Point, len(q.Labels))
 	from, to := q.From-q.From%60, min(q.To, m.now().Unix()) // M-14
-	err := m.each(streamID, from, to, func(at int64, p *point) {
-		v := p.Parts[q.Partition]
-		if q.Partition < 0 {
-			v = p.total()
-		}
-		for i, name := range q.Labels {
-			l, _ := q.lookup(name)
-			if value, ok := l(p, v); ok {
-				out[i] = append(out[i], Point{at, value})
+	samples, err := m.samples(streamID, q.Partition, from, to)
+	if err != nil {
+		return nil, err
+	}
+	out := make([][]Point, len(q.Labels))
+	for i, name := range q.Labels {
+		value, _ := q.lookup(name)
+		for j := range samples {
+			if n, ok := value(&samples[j]); ok {
+				out[i] = append(out[i], Point{samples[j].at, n})
 			}
 		}
-	})
-	return out, err
+	}
+	return out, nil
 }
