@@ -4,6 +4,7 @@ package e2e
 import (
 	"encoding/base64"
 	"errors"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -81,7 +82,7 @@ func (b *bench) refuses(rows []refusal) {
 			b.Errorf("%s: %v, want %s", r.rule, err, r.code)
 			continue
 		}
-		if e.StatusCode != 400 || e.ErrorCode != r.code || !strings.HasPrefix(e.ErrorMessage, r.message) {
+		if e.StatusCode != http.StatusBadRequest || e.ErrorCode != r.code || !strings.HasPrefix(e.ErrorMessage, r.message) {
 			b.Errorf("%s: %d %s %q, want 400 %s %q", r.rule, e.StatusCode, e.ErrorCode, e.ErrorMessage, r.code, r.message)
 		}
 		if len(e.RequestId) != 32 {
