@@ -41,13 +41,14 @@ func (s *Server) joinGroup(c *call) (reply, error) {
 	if err := firstOf(present("clientId", string(in.ClientID)), accelerateErr, timeoutErr); err != nil {
 		return reply{}, err
 	}
-	for _, id := range in.StreamIDs {
-		if _, err := s.stream(c, policy.GetRecords, "", string(id)); err != nil {
-			return ok(groupReply[group.JoinState]{group.JoinErrSubscription}) // G-12, G-20
+	ids := plain(in.StreamIDs)
+	for i, id := range ids {
+		if _, err := s.stream(c, policy.GetRecords, "", id); err != nil {
+			ids[i] = "unreadable " + id // of no stream, so the group refuses it (G-12, G-20)
 		}
 	}
 	got, err := s.opts.Groups.Join(c.project, c.param("app"), group.JoinRequest{
-		ClientID: string(in.ClientID), Streams: plain(in.Streams), StreamIDs: plain(in.StreamIDs), Pattern: string(in.Pattern),
+		ClientID: string(in.ClientID), Streams: plain(in.Streams), StreamIDs: ids, Pattern: string(in.Pattern),
 		Accelerate: accelerate != nil && *accelerate, RebalanceTimeout: time.Duration(timeout) * time.Millisecond,
 	})
 	if err != nil {

@@ -40,8 +40,11 @@ func (s *Set) AutoScale(ctx context.Context) error {
 		if err != nil || !info.AutoScale || info.Frozen {
 			continue
 		}
-		target := s.autoTarget(info)
-		if target == info.Count(Active) {
+		current, target := info.Count(Active), s.autoTarget(info)
+		if target > current {
+			target = min(target, current+s.room(info))
+		}
+		if target == current {
 			continue
 		}
 		_, err = s.Scale(ctx, st, target, true)
@@ -58,9 +61,8 @@ func (s *Set) autoTarget(info *Info) int {
 	now, current := s.opts.Now(), info.Count(Active)
 	rate := s.opts.Quotas.throughput(info.Type)
 	if load, ok := s.opts.Traffic(info.ID, 1); ok && load.Throttled > 0 && float64(load.Put) > upShare*60*float64(rate.WriteBytes*current) {
-		target := min(int(math.Ceil(float64(current)/upFactor)), info.AutoMax)
 		if current < info.AutoMax && info.mayScale(now, true) {
-			return target
+			return info.clamp(int(math.Ceil(float64(current) / upFactor)))
 		}
 		return current
 	}
@@ -69,9 +71,23 @@ func (s *Set) autoTarget(info *Info) int {
 		return float64(bytes) < downShare*60*downTime*float64(perSecond*current)
 	}
 	if ok && current > info.AutoMin && idle(load.Put, rate.WriteBytes) && idle(load.Get, rate.ReadBytes) && info.mayScale(now, false) {
-		return max(current/2, info.AutoMin)
+		return info.clamp(current / 2)
 	}
 	return current
+}
+
+// clamp brings a count between the stream's bounds (L-18).
+func (i *Info) clamp(n int) int { return max(i.AutoMin, min(n, i.AutoMax)) }
+
+// room returns how many more partitions the quota leaves to a stream's account.
+func (s *Set) room(info *Info) int {
+	if s.opts.Quotas.Mode != Enforce {
+		return maxPartitions
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := account{s.opts.Account(info.Project), info.Type}
+	return max(0, s.opts.Quotas.partitions(info.Type)-s.usedLocked(a))
 }
 
 // mayScale applies the pauses and hourly limits of L-18. A stream younger than the

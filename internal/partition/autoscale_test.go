@@ -60,6 +60,40 @@ func TestAutoScale(t *testing.T) {
 	}
 }
 
+// TestAutoScaleClamps is L-18: the target keeps to both bounds, and to the quota.
+func TestAutoScaleClamps(t *testing.T) {
+	for _, test := range []struct {
+		name           string
+		from, low, top int
+		up             bool
+		quota, want    int
+	}{
+		{"up to the minimum", 1, 4, 9, true, 50, 4},
+		{"down to the maximum", 20, 2, 8, false, 50, 8},
+		{"up to the quota", 3, 1, 9, true, 4, 4},
+		{"no room at all", 3, 1, 9, true, 3, 3},
+	} {
+		b := newBench(t, Quotas{Mode: Enforce, CommonPartitions: test.quota})
+		b.opts.Traffic = func(string, int) (Load, bool) {
+			if test.up {
+				return Load{Put: 1 << 40, Throttled: 1}, true
+			}
+			return Load{}, true
+		}
+		set := Settings{Type: Common, DataType: Blob, Retention: 24, AutoScale: true, AutoMin: test.low, AutoMax: test.top}
+		if _, err := b.Create(t.Context(), "p", "s", test.from, set); err != nil {
+			t.Fatal(err)
+		}
+		b.clock.advance(time.Hour)
+		if err := b.AutoScale(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.info(b.get("s")); got.Count(Active) != test.want || len(got.Scalings) > 1 {
+			t.Errorf("%s: %d partitions, want %d; history %v", test.name, got.Count(Active), test.want, got.Scalings)
+		}
+	}
+}
+
 // TestAutoScaleOutside is L-20 and E3-R6.
 func TestAutoScaleOutside(t *testing.T) {
 	b := newBench(t, Quotas{})

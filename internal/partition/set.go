@@ -249,17 +249,22 @@ func (s *Set) takeQuota(info *Info, n int) (free func(), err error) {
 		return func() {}, nil
 	}
 	a := account{s.opts.Account(info.Project), info.Type}
-	used := s.reserved[a] + n
-	for _, st := range s.byID {
-		if other, err := st.Info(); err == nil && other.Type == a.streamType && s.opts.Account(other.Project) == a.name {
-			used += other.Count(Active)
-		}
-	}
-	if used > s.opts.Quotas.partitions(info.Type) && s.opts.exceeded("partitions") {
+	if s.usedLocked(a)+n > s.opts.Quotas.partitions(info.Type) && s.opts.exceeded("partitions") {
 		return nil, ErrQuota
 	}
 	s.reserved[a] += n
 	return func() { s.reserved[a] -= n }, nil
+}
+
+// usedLocked returns how many partitions an account has, or is about to have.
+func (s *Set) usedLocked(a account) int {
+	used := s.reserved[a]
+	for _, st := range s.byID {
+		if info, err := st.Info(); err == nil && info.Type == a.streamType && s.opts.Account(info.Project) == a.name {
+			used += info.Count(Active)
+		}
+	}
+	return used
 }
 
 func logIDs(info *Info, from int) []storage.LogID {
