@@ -131,7 +131,9 @@ func (b *bench) do(method, path, body string, header ...string) answerSeen {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return answerSeen{resp.StatusCode, resp.Header, string(text)}
+	seen := answerSeen{resp.StatusCode, resp.Header, string(text)}
+	b.asDescribed(req, seen)
+	return seen
 }
 
 // want sends a request that must be answered with the status.

@@ -135,6 +135,7 @@ func (s *Server) mount() {
 	s.router.MethodNotAllowed(s.methodNotAllowed())
 	s.router.Get("/_disd/health", s.health)
 	s.router.Get("/_disd/ready", s.ready)
+	s.router.Get("/_disd/openapi.json", s.describeAPI)
 	if s.opts.Profiling {
 		s.router.Get("/_disd/pprof/{profile}", profile)
 	}

@@ -376,7 +376,7 @@ func TestTaskCreationChecks(t *testing.T) {
 		{"TC-R6 backup bucket", "j", taskBody(t, "CLOUDTABLE", "obs_backup_bucket_path", `"other"`), "DIS.4306"},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
-			b := &bench{T: t, url: b.url}
+			b := &bench{T: t, url: b.url, server: b.server}
 			b.wantCode(tt.code, "POST", "/p/streams/"+tt.stream+"/transfer-tasks", tt.body)
 			if tt.stream != "nope" && b.want(200, "GET", "/p/streams/"+tt.stream+"/transfer-tasks", "").member(t, "total_number") != json.Number("0") {
 				t.Error("TC-R6: something is stored")
