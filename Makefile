@@ -14,7 +14,7 @@ GOBUILD = CGO_ENABLED=0 go build -trimpath $(COLD:%='-gcflags=%=-l') -ldflags "-
 # Not a dependency in go.mod: what the linter needs is no business of the server.
 GOLANGCI = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: build test race lint fuzz crash e2e bench bench-quick bench-compare image image-check clean
+.PHONY: build test race lint fuzz crash e2e conformance bench bench-quick bench-compare image image-check clean
 
 build:
 	$(GOBUILD) -o bin/disd ./cmd/disd
@@ -47,6 +47,11 @@ crash:
 # alone is 46 MB. Python is skipped where there is none.
 e2e: build
 	cd test/e2e && DISD_BINARY=$(CURDIR)/bin/disd go test -mod=mod -count=1 -timeout 20m ./...
+
+# Published clients, unmodified, in open mode and with signatures and TLS; writes the
+# table of docs/compatibility.md.
+conformance: build
+	go run ./test/clients -disd bin/disd -write docs/compatibility.md
 
 # Must run on a real disk: it goes into a new directory inside this one.
 bench: build
