@@ -110,17 +110,16 @@ func (o boolean) value(field string) (*bool, error) {
 
 // decode reads a JSON body with members into v.
 func decode(body []byte, v any) error {
-	doc := bytes.TrimSpace(body)
-	if len(doc) == 0 {
+	if len(body) == 0 {
 		return codec.ErrEmpty
 	}
-	if !utf8.Valid(doc) {
+	if !utf8.Valid(body) {
 		return codec.ErrSyntax
 	}
-	if err := json.Unmarshal(doc, v); err != nil {
+	if err := json.Unmarshal(body, v); err != nil {
 		return codec.ErrSyntax
 	}
-	if string(doc) == "null" || doc[0] == '{' && len(bytes.TrimSpace(doc[1:len(doc)-1])) == 0 {
+	if doc := bytes.TrimSpace(body); string(doc) == "null" || doc[0] == '{' && len(bytes.TrimSpace(doc[1:len(doc)-1])) == 0 {
 		return codec.ErrEmpty
 	}
 	return nil

@@ -247,7 +247,7 @@ func (o operation) failure(err error, requestID string) (reply, string) {
 	}
 	text := f.text(itemsOf(err))
 	var v any = envelope{f.code, text, f.code, text, requestID}
-	if o.iam && f.status != http.StatusNotFound || strings.HasPrefix(f.code, "IAM.") {
+	if o.iam && f.message != noAPI || strings.HasPrefix(f.code, "IAM.") { // DIS clients want all values to be strings
 		k := keystone{envelope: envelope{f.code, text, f.code, text, requestID}}
 		k.Error.Code, k.Error.Message, k.Error.Title = f.status, text, http.StatusText(f.status)
 		v = k

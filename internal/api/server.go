@@ -162,9 +162,21 @@ func (s *Server) Drain() { s.draining.Store(true) }
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.URL.Path = cleanPath(r.URL.Path)
 	if r.URL.RawPath != "" { // an encoded slash is none between segments
-		r.URL.RawPath = cleanPath(r.URL.RawPath)
+		r.URL.RawPath = cleanPath(uniform(r.URL.RawPath))
 	}
 	s.router.ServeHTTP(w, r)
+}
+
+// uniform escapes every segment of a path in one way, however the client did
+// it, so that it can be compared (C-5).
+func uniform(path string) string {
+	segments := strings.Split(path, "/")
+	for i, segment := range segments {
+		if plain, err := url.PathUnescape(segment); err == nil {
+			segments[i] = url.PathEscape(plain)
+		}
+	}
+	return strings.Join(segments, "/")
 }
 
 func cleanPath(p string) string {
@@ -252,10 +264,6 @@ func (s *Server) run(op operation, c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	c.query = parseQuery(c.URL.RawQuery) // not before the signature was verified
-	if err := s.admit(op, c); err != nil {
-		return reply{}, err
-	}
 	if c.proto, err = op.speaks(c.Header.Get("Content-Type")); err != nil {
 		return reply{}, err
 	}
@@ -267,33 +275,45 @@ func (s *Server) run(op operation, c *call) (reply, error) {
 	return op.endpoint(s, c)
 }
 
-// receive reads the body and finds out who sent it. A body that no operation
-// asks for is read all the same if it is signed (C-8).
+// receive reads the body, finds out who sent it and whether it is let in. A body
+// that no operation asks for is read all the same if it is signed (C-8).
 func (s *Server) receive(op operation, c *call) (held *holding, err error) {
 	check, err := s.begin(op, c)
 	if err != nil {
 		return nil, err
 	}
+	var unread error
 	if op.hasBody() || check != nil && check.NeedsBody() {
-		if c.body, held, err = s.bodies.read(c.Request); err != nil {
-			return nil, err
-		}
+		c.body, held, unread = s.bodies.read(c.Request)
 	}
+	if err := s.identify(c, check, unread); err != nil {
+		return held, err
+	}
+	c.query = parseQuery(c.URL.RawQuery) // not before the signature was verified
+	return held, firstOf(s.admit(op, c), unread)
+}
+
+// identify sets who sent a request. A signature over a body that could not be
+// read cannot be verified.
+func (s *Server) identify(c *call, check *auth.Check, unread error) (err error) {
 	if check == nil {
-		return held, nil
+		return nil
 	}
 	if check.NeedsBody() {
+		if unread != nil {
+			return unread
+		}
 		if _, err := check.Write(c.body); err != nil {
-			return held, err
+			return err
 		}
 	}
 	if c.principal, err = check.Verify(); err != nil {
-		return held, err
+		return err
 	}
 	if refused := check.Refused(); refused != nil {
 		s.log.Info("would be refused with auth.mode required", "request_id", c.id, "error", refused)
 	}
-	return held, nil
+	return nil
 }
 
 // begin starts the authentication of a request, nil for one that needs none.
