@@ -329,7 +329,7 @@ func checkAnswer(t *testing.T, a answerSeen) {
 	}
 }
 
-var errorCode = regexp.MustCompile(`"(error_code|error_message)":"[^"]*"`)
+var errorCode = regexp.MustCompile(`"(error_code|error_message|result_detail)":"[^"]*"`)
 
 // checkSuccess checks the body of a success: its types, and that no client takes
 // it for an error.

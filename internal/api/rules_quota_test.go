@@ -1,0 +1,168 @@
+package api
+
+import (
+	"encoding/base64"
+	"testing"
+	"time"
+
+	"disd/internal/partition"
+)
+
+func TestRulesPartitionQuota(t *testing.T) {
+	advanced := `"stream_type":"ADVANCED"`
+	w := newWorld(t, partition.Quotas{Mode: partition.Enforce})
+	const exceeded = "400 DIS.4308 Insufficient quota."
+	w.converse(
+		ask("Q-1 E3-R3", "POST /p/streams", create("s", 51), exceeded),
+		ask("E3-R3 E3-R11", "GET /p/streams", "", `200 {"total_number":0}`),
+		ask("Q-1", "POST /p/streams", create("s", 49), "201"),
+		ask("Q-1 E3-R3", "POST /p/streams", create("t", 2), exceeded),
+		ask("C-35 quota before names", "POST /p/streams", create("s", 2), exceeded),
+		ask("C-35 names", "POST /p/streams", create("s", 1), "400 DIS.4307 The stream already exists."),
+		ask("Q-1 a refused one takes nothing", "POST /p/streams", create("t", 1), "201"),
+		ask("C-71 the account's other project", "POST /v2/proj2/streams", create("t", 1), exceeded),
+		ask("C-71 another account", "POST /v2/others/streams", create("t", 50), "201"),
+		ask("Q-2", "POST /p/streams", create("a", 11, advanced), exceeded),
+		ask("Q-2", "POST /v2/proj2/streams", create("a", 10, advanced), "201"),
+		ask("Q-2", "POST /p/streams", create("a", 1, advanced), exceeded),
+		rescaled("E7-R3 Q-1", "s", 50, exceeded),
+		ask("E7-R3 E6-R5", "GET /p/streams/s?limit_partitions=1", "", `200 {"writable_partition_count":49,"update_partition_counts":[
+			{"create_timestamp":1795424828504,"src_partition_count":49,"target_partition_count":50,"auto_scale":false,"result_detail":"DIS.4308 Insufficient quota."}]}`),
+		rescaled("C-71 DELETED ones are free", "s", 48, `200 {"current_partition_count":49,"target_partition_count":48}`),
+		ask("C-71", "POST /p/streams", create("u", 1), "201"),
+		ask("E5-R4", "DELETE /p/streams/u", "", "204"),
+		ask("E5-R4", "POST /v2/proj3/streams", create("u", 1), "201"),
+	)
+}
+
+func TestRulesScalingQuota(t *testing.T) {
+	w := newWorld(t, partition.Quotas{Mode: partition.Enforce})
+	const often = "400 DIS.4305 Too many stream requests."
+	w.converse(
+		ask("Q-6", "POST /p/streams", create("s", 1), "201"),
+		rescaled("Q-6", "s", 2, "200 {}"),
+		rescaled("E7-R2 Q-6 after a success", "s", 3, often),
+		rescaled("C-35 form before rate", "s", 2, "400 DIS.4200 Invalid request. [target_partition_count: …"),
+		pass(time.Hour-time.Millisecond),
+		rescaled("E7-R2 Q-6 within the hour", "s", 3, often),
+		restart(),
+		rescaled("E7-R2 L-27 across a restart", "s", 3, often),
+		pass(time.Millisecond),
+		rescaled("E7-R2 after the hour", "s", 3, "200 {}"),
+		ask("E7-R3 refused by the rate: not recorded", "GET /p/streams/s", "", `200 {"update_partition_counts":[{"target_partition_count":2},{"target_partition_count":3}]}`),
+		pass(time.Hour),
+	)
+	for range 5 {
+		w.converse(rescaled("E7-R3 attempts count", "s", 51, "400 DIS.4308 Insufficient quota."), pass(time.Minute))
+	}
+	w.converse(
+		rescaled("E7-N1 five attempts", "s", 51, often),
+		rescaled("E7-N1 five attempts", "s", 4, often),
+		pass(54*time.Minute),
+		rescaled("E7-N1 still five", "s", 4, often),
+		pass(time.Minute),
+		rescaled("E7-N1 the window slides", "s", 4, "200 {}"),
+	)
+}
+
+func TestRulesThroughput(t *testing.T) {
+	w := newWorld(t, partition.Quotas{
+		Mode:   partition.Enforce,
+		Common: partition.Throughput{WriteBytes: 10, WriteRecords: 3}, Advanced: partition.Throughput{WriteBytes: 1000},
+	})
+	record := func(partition string, bytes int) string {
+		return `{"data":"` + base64.StdEncoding.EncodeToString(make([]byte, bytes)) + `","partition_id":"` + partition + `","partition_key":"keys do not count (C-70)"}`
+	}
+	const stored, refused = `{"error_code":"@absent"}`, `{"error_code":"DIS.4303","error_message":"Exceeded traffic control limit. DIS.4303","partition_id":"@absent","sequence_number":"@absent"}`
+	put := func(rule, want string, records ...string) step {
+		return ask(rule, "POST /p/records", puts(records...), want)
+	}
+	w.converse(
+		ask("Q-16", "POST /p/streams", create("s", 2), "201"),
+		put("E19-R10 E19-R4 Q-16 bytes, the others of the partition too", `200 {"failed_record_count":2,"records":[`+stored+`,`+refused+`,`+stored+`,`+refused+`]}`,
+			record("0", 8), record("0", 3), record("1", 10), record("0", 1)),
+		put("E19-R11 E19-R10", `200 {"failed_record_count":1,"records":[`+refused+`]}`, record("0", 3)),
+		put("E19-R10 what is left", `200 {"failed_record_count":0}`, record("0", 2)),
+		pass(100*time.Millisecond), // one byte, and not a whole record
+		put("E19-R10 refill", `200 {"failed_record_count":1}`, record("0", 2)),
+		pass(time.Hour), // no more than a second's worth
+		put("E19-R10 capacity", `200 {"failed_record_count":1}`, record("0", 11)),
+		put("E19-R10 Q-16 records", `200 {"failed_record_count":1,"records":[`+stored+`,`+stored+`,`+stored+`,`+refused+`]}`, record("0", 0), record("0", 0), record("0", 0), record("0", 0)),
+		ask("Q-17", "POST /p/streams", create("adv", 1, `"stream_type":"ADVANCED"`), "201"),
+		ask("Q-17", "POST /p/records", `{"stream_name":"adv","records":[`+record("0", 1000)+`,`+record("0", 1)+`]}`, `200 {"records":[`+stored+`,`+refused+`]}`),
+	)
+}
+
+// Downloads are paced, and refused only when they would have to wait for long.
+func TestRulesPace(t *testing.T) {
+	w := newWorld(t, partition.Quotas{Mode: partition.Enforce, Common: partition.Throughput{WriteBytes: 100, ReadBytes: 10}})
+	data := base64.StdEncoding.EncodeToString(make([]byte, 10))
+	w.converse(
+		ask("E20-R8", "POST /p/streams", create("s", 2), "201"),
+		ask("E20-R8", "POST /p/records", puts(`{"partition_id":0,"data":"`+data+`"}`, `{"partition_id":1,"data":"`+base64.StdEncoding.EncodeToString(make([]byte, 61))+`"}`), `200 {"failed_record_count":0}`),
+		ask("E20-R8", "GET /p/cursors?stream-name=s&partition-id=0", "", `200 {"partition_cursor":"@zero"}`),
+		ask("E20-R8", "GET /p/cursors?stream-name=s&partition-id=1", "", `200 {"partition_cursor":"@one"}`),
+		ask("E20-R8 in full while there is something left", "GET /p/records?partition-cursor=@zero", "", `200 {"records":[{}]}`),
+		ask("E20-R8 empty is not negative", "GET /p/records?partition-cursor=@zero", "", `200 {"records":[{}]}`),
+		pass(999*time.Millisecond), // it lacks a hundredth of a byte: a millisecond
+		ask("E20-R8 a wait", "GET /p/records?partition-cursor=@zero", "", `200 {"records":[{}]}`),
+		ask("E20-R8 driven negative", "GET /p/records?partition-cursor=@one", "", `200 {"records":[{}]}`),
+		ask("E20-R8 more than 5 s", "GET /p/records?partition-cursor=@one", "", "400 DIS.4303 Exceeded traffic control limit."),
+		pass(6*time.Second),
+		ask("E20-R8 then again", "GET /p/records?partition-cursor=@one", "", `200 {"records":[{}]}`),
+	)
+}
+
+// The defaults of Q-16 and Q-17, to the byte and the record.
+func TestRulesThroughputDefaults(t *testing.T) {
+	for _, c := range []struct {
+		rule, kind     string
+		bytes, records int
+	}{
+		{"Q-16", "COMMON", 1 << 20, 1000},
+		{"Q-17", "ADVANCED", 5 << 20, 2000},
+	} {
+		w := newWorld(t, partition.Quotas{Mode: partition.Enforce})
+		w.want(201, "POST", "/p/streams", create("s", 2, `"stream_type":"`+c.kind+`"`))
+		full := `{"data":"` + base64.StdEncoding.EncodeToString(make([]byte, c.bytes)) + `","partition_id":0}`
+		w.converse(ask(c.rule+" C-70", "POST /p/records", puts(full, `{"data":"AA==","partition_id":0}`), `200 {"failed_record_count":1}`))
+		many := make([]string, c.records+1)
+		for i := range many {
+			many[i] = `{"data":"","partition_id":1}`
+		}
+		w.converse(ask(c.rule+" records", "POST /p/records", puts(many...), `200 {"failed_record_count":1}`))
+	}
+}
+
+// Quotas that are off or only watched refuse nothing.
+func TestRulesQuotasOff(t *testing.T) {
+	tight := partition.Quotas{CommonPartitions: 1, ScalingAttempts: 1, Common: partition.Throughput{WriteBytes: 1, WriteRecords: 1, ReadBytes: 1}}
+	for _, mode := range []partition.Mode{partition.Off, partition.Warn} {
+		tight.Mode = mode
+		w := newWorld(t, tight)
+		w.converse(
+			ask("C-70 Q-1", "POST /p/streams", create("s", 2), "201"),
+			rescaled("C-70 Q-6", "s", 3, "200 {}"),
+			rescaled("C-70 Q-6", "s", 4, "200 {}"),
+			ask("C-70 Q-16", "POST /p/records", puts(`{"data":"AAAA","partition_id":0}`, `{"data":"AAAA","partition_id":0}`), `200 {"failed_record_count":0}`),
+			ask("C-70 Q-16", "GET /p/cursors?stream-name=s&partition-id=0", "", `200 {"partition_cursor":"@c"}`),
+			ask("C-70 E20-R8", "GET /p/records?partition-cursor=@c", "", `200 {"records":[{},{}]}`),
+			ask("C-70 E20-R8", "GET /p/records?partition-cursor=@c", "", `200 {"records":[{},{}]}`),
+		)
+	}
+}
+
+func TestRulesAppQuota(t *testing.T) {
+	w := newWorld(t, partition.Quotas{})
+	w.apps.MaxApps = 2
+	w.start(t)
+	w.converse(
+		ask("Q-5", "POST /p/apps", `{"app_name":"a"}`, "201"),
+		ask("Q-5", "POST /p/apps", `{"app_name":"b"}`, "201"),
+		ask("Q-5 E11-R2", "POST /p/apps", `{"app_name":"c"}`, "400 DIS.4329 app quota exceeded."),
+		ask("C-35 quota before names", "POST /p/apps", `{"app_name":"a"}`, "400 DIS.4329 app quota exceeded."),
+		ask("Q-5 per project", "POST /v2/other/apps", `{"app_name":"a"}`, "201"),
+		ask("Q-5", "DELETE /p/apps/a", "", "204"),
+		ask("Q-5", "POST /p/apps", `{"app_name":"c"}`, "201"),
+	)
+}
