@@ -380,8 +380,10 @@ type deafLog struct {
 	err error
 }
 
-func (l deafLog) Read(context.Context, storage.Seq, storage.Limit, *storage.Chunk) error { return l.err }
-func (l deafLog) Find(context.Context, int64) (storage.Seq, error)                       { return 0, l.err }
+func (l deafLog) Read(context.Context, storage.Seq, storage.Limit, *storage.Chunk) error {
+	return l.err
+}
+func (l deafLog) Find(context.Context, int64) (storage.Seq, error) { return 0, l.err }
 
 // Reads that fail in the engine.
 func TestRulesReadFails(t *testing.T) {
