@@ -148,7 +148,7 @@ func (st *Stream) fileState(tx *catalog.Tx, stream, key string, last int64) (Fil
 func (st *Stream) keeps(p place) (bool, error) {
 	log, err := st.Log(p.Partition)
 	if err != nil {
-		if err == ErrPartitionExpired {
+		if errors.Is(err, ErrPartitionExpired) {
 			err = nil
 		}
 		return false, err

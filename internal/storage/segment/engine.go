@@ -211,7 +211,7 @@ func (e *Engine) control(ctx context.Context, body []byte, decide func() (effect
 	}
 	if err != nil {
 		e.mu.Unlock()
-		if err == errDone {
+		if errors.Is(err, errDone) {
 			return nil
 		}
 		return err

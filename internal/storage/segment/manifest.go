@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"errors"
 	"fmt"
 
 	"disd/internal/storage"
@@ -205,7 +206,7 @@ func readManifest(fs vfs.FS, dir string) (*manifest, error) {
 		return nil, err
 	}
 	m, err := parseManifest(b)
-	if err == errVersion {
+	if errors.Is(err, errVersion) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	if err != nil {
