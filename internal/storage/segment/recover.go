@@ -127,7 +127,7 @@ func (c *commitLog) scan(fs vfs.FS, m *manifest) error {
 		}
 		g, err := parseGroup(b)
 		ours := g.dir == m.dir && g.file == c.number
-		if err == errVersion && ours {
+		if errors.Is(err, errVersion) && ours {
 			return fmt.Errorf("%s: group at offset %d: %w", c.name, pos, err)
 		}
 		if err != nil || !ours || g.number <= last {
