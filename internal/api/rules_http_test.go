@@ -42,7 +42,7 @@ func TestRulesPaths(t *testing.T) {
 	w := newWorld(t, partition.Quotas{})
 	const none, method = "404 APIGW.0101 " + noAPI, "405 APIGW.0101 " + noAPI
 	w.converse(
-		ask("C-3", "POST //v2/proj/streams/", create("s", 1), "201"),
+		ask("C-1 C-3", "POST //v2/proj/streams/", create("s", 1), "201"),
 		ask("C-3", "GET /v2//proj///streams//s///", "", `200 {"stream_name":"s"}`),
 		ask("C-3", "PUT /v3/proj/streams/s/", `{"stream_name":"s","data_duration":30}`, "204"),
 		ask("C-3", "PUT /p/streams/s/update/", `{"data_duration":30}`, `200 {"stream_name":"s"}`),

@@ -24,7 +24,7 @@ func TestRulesCreateStream(t *testing.T) {
 	long := strings.Repeat("n", 64)
 	w.converse(
 		ask("E3-R1", "POST /p/streams", create("min", 3), "201"),
-		ask("E3-R1 E3-R4 E3-R7 E3-R12 C-37", "GET /p/streams/min", "", `200 {"stream_name":"min","stream_id":"@min","status":"RUNNING","stream_type":"COMMON","data_type":"BLOB",
+		ask("E3-R1 E3-R4 E3-R7 E3-R12 E6-R6 C-36 C-37", "GET /p/streams/min", "", `200 {"stream_name":"min","stream_id":"@min","status":"RUNNING","stream_type":"COMMON","data_type":"BLOB",
 			"retention_period":24,"create_time":1795424828504,"last_modified_time":1795424828504,"writable_partition_count":3,"readable_partition_count":3,
 			"auto_scale_enabled":false,"auto_scale_min_partition_count":0,"auto_scale_max_partition_count":0,"tags":[],"sys_tags":[],"update_partition_counts":[],
 			"data_schema":"@absent","compression_format":"@absent","csv_properties":"@absent","has_more_partitions":false,"partitions":[
