@@ -44,7 +44,7 @@ func TestRulesApps(t *testing.T) {
 		ask("E12-R2", "GET /p/apps?stream_name=s", "", `200 {"total_number":0,"apps":[],"has_more_app":false}`),
 		ask("E12-R2", "POST /p/checkpoints", `{"app_name":"b","stream_name":"s","partition_id":"0","sequence_number":"0"}`, "201"),
 		ask("E12-R2", "POST /p/checkpoints", `{"app_name":"a","stream_name":"s","partition_id":"0","sequence_number":"0"}`, "201"),
-		ask("E14 L-24 ascending", "POST /p/checkpoints", `{"app_name":"b","stream_name":"t","partition_id":"0","sequence_number":"0"}`, "201"),
+		ask("L-24", "POST /p/checkpoints", `{"app_name":"b","stream_name":"t","partition_id":"0","sequence_number":"0"}`, "201"),
 		ask("E12-R2 E12-R3 L-23", "GET /p/apps?stream_name=s&limit=1", "", `200 {"total_number":2,"has_more_app":true,"apps":[{"app_name":"a","commit_checkpoint_stream_names":["s"]}]}`),
 		ask("E12-R2", "GET /p/apps?stream_name=none", "", "400 DIS.4301 Stream does not exist. [none][proj]"),
 		ask("E14 L-24", "GET /p/apps/b", "", `200 {"app_id":"@b","commit_checkpoint_stream_names":["s","t"]}`),
@@ -60,6 +60,11 @@ func TestRulesApps(t *testing.T) {
 		ask("E13-R3", "GET /p/apps/b", "", `200 {"app_id":"@b2","commit_checkpoint_stream_names":[]}`),
 		ask("E13-R3", "GET /p/checkpoints?app_name=b&stream_name=t&partition_id=0", "", `200 {"sequence_number":"-1"}`),
 	)
+	for _, name := range []string{"zz", "m", "A", "x1", "x0", "n"} {
+		w.want(201, "POST", "/p/streams", create(name, 1))
+		w.want(201, "POST", "/p/checkpoints", `{"app_name":"B","stream_name":"`+name+`","partition_id":"0","sequence_number":"0"}`)
+	}
+	w.converse(ask("E14 ascending", "GET /p/apps/B", "", `200 {"commit_checkpoint_stream_names":["A","m","n","x0","x1","zz"]}`))
 	if w.said["@b"] == w.said["@b2"] {
 		t.Error("E13-R3 C-37: the new app has the old one's id")
 	}
