@@ -301,16 +301,16 @@ func chunked(t *testing.T, w *world, rule, send, body string, status int) {
 
 // TestRulesMediaTypes tries what may be said of a body.
 func TestRulesMediaTypes(t *testing.T) {
-	for _, c := range bodyCalls {
-		for _, header := range [][]string{
-			nil, {"Content-Type", ""}, {"Content-Type", "application/json"}, {"Content-Type", "Application/JSON"},
-			{"Content-Type", "application/json;charset=utf-8"}, {"Content-Type", "application/json ;  charset = UTF8 ; x"},
-			{"Content-Type", "application/json;"}, {"Content-Type", "APPLICATION/JSON; Charset=\"utf-8\""},
-			{"Content-Encoding", "identity"}, {"Accept", "text/html"}, {"Accept-Encoding", "lz4"}, {"Accept-Encoding", "snappy, zstd"},
-		} {
-			w := newWorld(t, partition.Quotas{})
-			w.want(201, "POST", "/p/streams", create("s", 1))
-			w.want(201, "POST", "/p/apps", `{"app_name":"a"}`)
+	for _, header := range [][]string{
+		nil, {"Content-Type", ""}, {"Content-Type", "application/json"}, {"Content-Type", "Application/JSON"},
+		{"Content-Type", "application/json;charset=utf-8"}, {"Content-Type", "application/json ;  charset = UTF8 ; x"},
+		{"Content-Type", "application/json;"}, {"Content-Type", "APPLICATION/JSON; Charset=\"utf-8\""},
+		{"Content-Encoding", "identity"}, {"Accept", "text/html"}, {"Accept-Encoding", "lz4"}, {"Accept-Encoding", "snappy, zstd"},
+	} {
+		w := newWorld(t, partition.Quotas{})
+		w.want(201, "POST", "/p/streams", create("s", 1))
+		w.want(201, "POST", "/p/apps", `{"app_name":"a"}`)
+		for _, c := range bodyCalls {
 			w.converse(ask(fmt.Sprint(c.name, " 1.2 C-8 C-57 ", header), c.send, c.body, c.success).with(header...))
 		}
 	}
