@@ -204,7 +204,7 @@ func (s *segment) readAt(f vfs.File, b []byte, off int64) error {
 	if n == len(b) {
 		return nil
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return s.corrupt(off+int64(n), errShort)
 	}
 	return err
