@@ -368,18 +368,22 @@ func (e *Engine) seal() error {
 }
 
 func (e *Engine) sealActive() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.sealLocked()
+}
+
+func (e *Engine) sealLocked() {
 	for _, l := range e.gen.logs {
 		l.mu.Lock()
 		l.sealed = len(l.tail)
 		l.mu.Unlock()
 	}
-	e.mu.Lock()
 	e.gen.owed, e.owedNow = e.owedNow, 0
 	e.owed += e.gen.owed
 	e.gen.next = e.group
 	e.era++
 	e.sealed = append(e.sealed, e.gen)
-	e.mu.Unlock()
 	e.active, e.gen = nil, nil
 	signal(e.kick)
 }
@@ -392,18 +396,12 @@ func (e *Engine) fail(p *pending, outcome, cause error) {
 	behind := e.building
 	e.building = nil
 	if cause != nil {
-		e.opt.Logger.Error("commit log failed", "file", e.active.name, "error", cause)
-		e.down = fmt.Errorf("%w: commit log failed: %w", storage.ErrUnavailable, cause)
-		e.repairing = true
+		e.breakLocked(cause)
 	}
 	e.revertLocked(p)
 	e.revertLocked(behind)
 	e.signalRoomLocked()
 	e.mu.Unlock()
-	if cause != nil {
-		e.active.failed = true
-		e.sealActive()
-	}
 	if p != nil {
 		p.err = outcome
 		close(p.done)
@@ -412,6 +410,15 @@ func (e *Engine) fail(p *pending, outcome, cause error) {
 		behind.err = fmt.Errorf("%w: an earlier append failed", storage.ErrUnavailable)
 		close(behind.done)
 	}
+}
+
+// breakLocked gives the active file up and asks the flusher for a repair.
+func (e *Engine) breakLocked(cause error) {
+	e.opt.Logger.Error("commit log failed", "file", e.active.name, "error", cause)
+	e.down = fmt.Errorf("%w: commit log failed: %w", storage.ErrUnavailable, cause)
+	e.repairing, e.broke = true, true
+	e.active.failed = true
+	e.sealLocked()
 }
 
 // revertLocked takes back what reserving p had decided.

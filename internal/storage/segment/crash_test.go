@@ -153,14 +153,14 @@ func exercise(t *testing.T, fs vfs.FS, notes *ledger) {
 			u.create(b)
 		}
 		u.create(c)
-		for i := range 7 {
+		for i := range 5 {
 			u.append(a)
 			u.append(a, b)
 			u.append(c, b)
-			if i%4 == 3 {
+			if i%3 == 2 {
 				u.trim(b, storage.Seq(len(u.logs[b].recs)-3))
 			}
-			if i == 4 {
+			if i == 3 {
 				u.remove(c)
 				u.create(c)
 			}
@@ -270,7 +270,7 @@ func TestEveryFault(t *testing.T) {
 			t.Logf("%d calls", n)
 			return
 		}
-		afterwards(t, fmt.Sprintf("fault %d", n), n, disk, notes, 2)
+		afterwards(t, fmt.Sprintf("fault %d", n), n, disk, notes, 1)
 	}
 }
 

@@ -293,8 +293,7 @@ func TestDamagedManifest(t *testing.T) {
 	wantCorrupt(t, "open without a manifest", err, "data/manifest")
 }
 
-// TestDamagedSegment flips a bit in every byte of segment files, finished and
-// not. Nothing false is ever returned: either all is read, or what is before
+// TestDamagedSegment flips bits all over segment files, finished and not. Nothing false is ever returned: either all is read, or what is before
 // the damage and then an error with its place.
 func TestDamagedSegment(t *testing.T) {
 	t.Parallel()
@@ -326,7 +325,7 @@ func TestDamagedSegment(t *testing.T) {
 			t.Fatal(err)
 		}
 		e := mustOpen(t, disk)
-		for at := int64(0); at < int64(len(b)); at++ {
+		for at := int64(0); at < int64(len(b)); at += stride(at, int64(len(b))) {
 			// The engine has nothing of the files in memory.
 			if err := disk.Flip(n, at, 1<<(at%8)); err != nil {
 				t.Fatal(err)
@@ -344,6 +343,15 @@ func TestDamagedSegment(t *testing.T) {
 	if unread == 0 {
 		t.Error("no flipped bit was noticed")
 	}
+}
+
+// stride is the step through a segment file: every byte where the structures
+// are, every seventh in the midst of the records.
+func stride(at, size int64) int64 {
+	if at < 300 || at > size-300 {
+		return 1
+	}
+	return 7
 }
 
 // forget drops indexes that were made because of damage.
@@ -402,6 +410,52 @@ func TestMissingSegment(t *testing.T) {
 	_, next := l.Bounds()
 	if err := l.Read(ctx, next-1, storage.Limit{Records: 1, Bytes: 1 << 20}, &c); err != nil {
 		t.Errorf("the newest record: %v", err)
+	}
+}
+
+// TestShortSegment cuts a segment file at many places: what is before is read,
+// then the end is named.
+func TestShortSegment(t *testing.T) {
+	id := storagetest.ID(0)
+	_, disk, notes := still(t, roomy(), func(u *user) {
+		u.create(id)
+		for range 5 {
+			u.append(id)
+		}
+	})
+	want := notes.logs[id].recs
+	name := path.Join("data", logDir(id), segmentName(0))
+	e := mustOpen(t, disk)
+	defer e.Close()
+	l, err := e.Open(ctx, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := disk.OpenFile(name, vfs.Write)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := len(want)
+	for size := e.ids[id].segs[0].end - 8; size >= segmentHeader; size -= 13 {
+		if err := f.Truncate(size); err != nil {
+			t.Fatal(err)
+		}
+		got, err := storagetest.All(l)
+		wantCorrupt(t, "read", err, name)
+		var c *storage.CorruptError
+		if errors.As(err, &c); c.Offset > size || len(got) > before || size > 8000 && len(got) == 0 {
+			t.Fatalf("cut at %d: %d records, %v", size, len(got), err)
+		}
+		if size > segmentHeader+batchHeader && !strings.Contains(c.Reason, errShort.Error()) {
+			t.Fatalf("cut at %d: %v", size, err)
+		}
+		for i := range got {
+			if !storagetest.Equal(&got[i], &want[i]) {
+				t.Fatalf("cut at %d: record %d is not what was appended", size, i)
+			}
+		}
+		before = len(got)
+		forget(e, id)
 	}
 }
 

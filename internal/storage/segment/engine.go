@@ -72,6 +72,7 @@ type Engine struct {
 	closing      bool
 	down         error // why nothing can be appended
 	repairing    bool  // down is being seen to
+	broke        bool  // the commit log failed and the flusher has not seen it
 	roll         bool  // seal the active file
 	resting      bool  // nothing came for a while
 	sealed       []*generation

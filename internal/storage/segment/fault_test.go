@@ -1,11 +1,14 @@
 package segment
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 
@@ -35,8 +38,8 @@ func (u *user) eventually(id storage.LogID) {
 }
 
 // TestDeadDisk lets every call fail from some moment on: what was acknowledged
-// can still be read, appends are refused, Health says so. When the disk is
-// back, so is the engine; when the power went instead, nothing is lost.
+// can still be read, appends are refused. When the disk is back, so is the
+// engine; when the power went instead, nothing is lost.
 func TestDeadDisk(t *testing.T) {
 	id := storagetest.ID(0)
 	for n := range 25 {
@@ -49,7 +52,7 @@ func TestDeadDisk(t *testing.T) {
 		}
 		fault.Break()
 		unknown := 0
-		for u.e.Health() == nil {
+		for refused := false; !refused; {
 			recs := storagetest.Records(u.rng, 1, 1500)
 			b := &storage.Batch{Log: u.open(id), Records: recs}
 			u.set(id, func(p *promise) { p.maybe = recs })
@@ -57,6 +60,7 @@ func TestDeadDisk(t *testing.T) {
 			if b.Err == nil {
 				t.Fatalf("an append succeeded on a dead disk")
 			}
+			refused = errors.Is(b.Err, storage.ErrUnavailable)
 			if errors.Is(b.Err, storage.ErrUnknown) {
 				unknown++
 			}
@@ -85,14 +89,15 @@ func TestDeadDisk(t *testing.T) {
 // are refused in the end, the other log does not notice, and once the trouble
 // is over nothing is missing.
 func TestOneBadDirectory(t *testing.T) {
-	t.Skip("known defect: while one log's directory cannot be made, the flusher may call the whole engine unavailable")
-	bad, good := storagetest.ID(0), storagetest.ID(1)
+	bad, good, gone := storagetest.ID(0), storagetest.ID(1), storagetest.ID(2)
 	disk := vfs.NewMem()
-	fs := &blockedFS{FS: disk, dir: "data/" + logDir(bad), blocked: true}
+	fs := &blockedFS{FS: disk, name: "data/" + logDir(bad), blocked: true}
 	u := &user{t: t, rng: rand.New(rand.NewPCG(6, 6)), ledger: &ledger{logs: map[storage.LogID]promise{}}}
 	u.e = mustOpen(t, fs)
 	u.create(bad)
 	u.create(good)
+	u.create(gone)
+	u.append(gone)
 	var last *storage.Batch
 	for last == nil || last.Err == nil {
 		last = &storage.Batch{Log: u.open(bad), Records: storagetest.Records(u.rng, 2, 1500)}
@@ -102,7 +107,11 @@ func TestOneBadDirectory(t *testing.T) {
 	if !errors.Is(last.Err, storage.ErrUnavailable) {
 		t.Fatal(last.Err)
 	}
-	for range 200 {
+	for range 100 {
+		u.append(good)
+	}
+	u.remove(gone) // its creation stays in the file that bad's records are in
+	for range 100 {
 		u.append(good)
 	}
 	for _, id := range []storage.LogID{bad, good} {
@@ -126,10 +135,10 @@ func (u *user) copyFor(of *user) *user {
 	return &user{t: of.t, e: of.e, rng: of.rng, ledger: of.ledger.copy()}
 }
 
-// blockedFS refuses to make one directory while it is blocked.
+// blockedFS refuses to make, or rename to, one name while it is blocked.
 type blockedFS struct {
 	vfs.FS
-	dir     string
+	name    string
 	mu      sync.Mutex
 	blocked bool
 }
@@ -140,13 +149,146 @@ func (b *blockedFS) unblock() {
 	b.blocked = false
 }
 
-func (b *blockedFS) Mkdir(name string) error {
+func (b *blockedFS) check(name string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.blocked && name == b.dir {
+	if b.blocked && name == b.name {
 		return errfs.ErrInjected
 	}
+	return nil
+}
+
+func (b *blockedFS) Mkdir(name string) error {
+	if err := b.check(name); err != nil {
+		return err
+	}
 	return b.FS.Mkdir(name)
+}
+
+func (b *blockedFS) Rename(oldName, newName string) error {
+	if err := b.check(newName); err != nil {
+		return err
+	}
+	return b.FS.Rename(oldName, newName)
+}
+
+// unflushed opens an engine that cannot replace the manifest, so that all it
+// does stays in the commit log.
+func unflushed(t *testing.T, disk *vfs.Mem, sync Sync) *Engine {
+	t.Helper()
+	o := roomyOn(disk)
+	o.FS = &blockedFS{FS: disk, name: "data/manifest", blocked: true}
+	o.Sync, o.CommitLogSize = sync, 128<<10
+	e, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// TestCrashAfterCrash kills one engine after the other before any of them can
+// flush. The end of each commit log file is torn, with or without a whole
+// group behind; the files after it say that this was dropped, not damaged.
+func TestCrashAfterCrash(t *testing.T) {
+	id := storagetest.ID(0)
+	disk, _, notes := still(t, roomy(), func(u *user) {
+		u.create(id)
+		u.append(id)
+	})
+	for round := range 6 {
+		sync, torn := SyncAlways, 1
+		if round%2 == 1 {
+			sync, torn = SyncOff, 2
+		}
+		u := &user{t: t, e: unflushed(t, disk, sync), rng: rand.New(rand.NewPCG(2, uint64(round))), ledger: notes}
+		if err := u.check(id); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		u.append(id)
+		u.append(id)
+		kept := u.logs[id]
+		for range torn {
+			u.append(id)
+		}
+		u.logs[id] = kept
+		disk = disk.Clone()
+		if err := u.e.Close(); err == nil {
+			t.Error("closing said nothing about the flush that failed")
+		}
+		tear(t, disk, torn)
+		r, err := recoverDir(disk, "data")
+		if err != nil || len(r.damage) > 0 || len(r.files) < round+2 {
+			t.Fatalf("round %d: %d files, %v, %v", round, len(r.files), r.damage, err)
+		}
+	}
+	checkRestart(t, "in the end", disk, notes)
+}
+
+// tear damages the n-th last group of the newest commit log file that has any.
+func tear(t *testing.T, disk *vfs.Mem, n int) {
+	t.Helper()
+	r, err := recoverDir(disk, "data")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range slices.Backward(r.files) {
+		if len(c.groups) > 0 {
+			g := &c.groups[len(c.groups)-n]
+			alter(t, disk, c.name, content(g)-100, content(g), zero)
+			return
+		}
+	}
+}
+
+// TestAbandonedSegment fails the sync of a segment that holds records already.
+// It is not written any more: its records stay, new ones go to another file.
+func TestAbandonedSegment(t *testing.T) {
+	id := storagetest.ID(0)
+	first := path.Join("data", logDir(id), segmentName(0))
+	_, disk, notes := still(t, roomy(), func(u *user) {
+		u.create(id)
+		u.append(id)
+	})
+	old := storage.Seq(len(notes.logs[id].recs))
+	before, err := vfs.ReadFile(disk, first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fault := errfs.On(func(op, name string) bool { return op == "sync" && name == first })
+	u := &user{t: t, e: mustOpen(t, errfs.Wrap(disk, fault)), rng: rand.New(rand.NewPCG(2, 2)), ledger: notes}
+	u.append(id)
+	if err := u.e.Close(); err != nil || !fault.Fired() {
+		t.Fatal(err, fault.Fired())
+	}
+	r := mustInspect(t, disk)
+	if s := r.Logs[0].Segments; len(s) != 2 || s[0].Next != old || s[1].Base != old {
+		t.Errorf("segments: %+v", s)
+	}
+	after, err := vfs.ReadFile(disk, first)
+	if end := r.Logs[0].Segments[0].Bytes; err != nil || !bytes.Equal(after[:end], before[:end]) {
+		t.Errorf("the abandoned file changed: %v", err)
+	}
+	checkRestart(t, "afterwards", disk, notes)
+}
+
+// TestSeenIsKept starts an engine on what another one had written but not
+// synced when it was killed. What it shows to readers must be there even when
+// the power fails next.
+func TestSeenIsKept(t *testing.T) {
+	id := storagetest.ID(0)
+	o := roomy()
+	o.Sync = SyncOff
+	disk, _, notes := still(t, o, func(u *user) {
+		u.create(id)
+		u.append(id)
+		u.append(id)
+	})
+	u := &user{t: t, e: unflushed(t, disk, SyncAlways), ledger: notes}
+	if err := u.check(id); err != nil {
+		t.Fatal(err)
+	}
+	afterwards(t, "seen", 1, disk, notes, 5)
+	u.e.Close()
 }
 
 // TestFullDisk fills a small disk: an append is refused before it is

@@ -100,30 +100,42 @@ type work struct {
 	last             bool // what fails now is not tried again soon
 }
 
+// outcome is how an attempt to do everything went.
+type outcome struct {
+	committed   bool  // the manifest says what is so
+	flush, file error // why something is left to do; why there is no new file
+}
+
+func (o outcome) err() error { return errors.Join(o.flush, o.file) }
+
 // maintain does all there is to do: flush, delete, provide a file. It returns
 // why something is still to be done. A first failure is not told to anyone: it
 // is tried again at once.
 func (e *Engine) maintain() error {
-	w, committed, err := e.attempt(false)
-	if err != nil {
+	w, o := e.attempt(false)
+	if err := o.err(); err != nil {
 		e.stats.flushErrors.Add(1)
 		e.opt.Logger.Warn("flush failed, trying again", "error", err)
-		w, committed, err = e.attempt(true)
+		w, o = e.attempt(true)
 	}
-	e.settle(err, committed)
-	if w.resting && err == nil {
+	e.settle(o)
+	if w.resting && o.err() == nil {
 		debug.FreeOSMemory() // of the tails, which are garbage now
 	}
-	return err
+	return o.err()
 }
 
-func (e *Engine) attempt(last bool) (w work, committed bool, err error) {
+func (e *Engine) attempt(last bool) (w work, o outcome) {
 	w = e.collect()
 	w.last = last
 	// The committer may be waiting: give it a file first if there is one.
-	err = e.provide()
-	committed, ferr := e.flush(&w)
-	return w, committed, errors.Join(err, ferr, e.provide())
+	// If not, there may be one after the flush.
+	first := e.provide()
+	o.committed, o.flush = e.flush(&w)
+	if o.file = e.provide(); o.file == nil && first != nil {
+		e.opt.Logger.Warn("making a commit log file failed at first", "error", first)
+	}
+	return w, o
 }
 
 func (e *Engine) collect() work {
@@ -137,24 +149,30 @@ func (e *Engine) collect() work {
 	if w.resting {
 		e.resting = false
 	}
-	e.repairing = e.down != nil
+	e.repairing, e.broke = e.down != nil, false
 	return w
 }
 
 // settle tells everyone how it went. A commit log that failed can go on as
-// soon as the manifest is past its file; a disk that merely cannot be written
-// to stops appends when there is no more file to append to.
-func (e *Engine) settle(err error, committed bool) {
+// soon as the manifest is past its file. A flush that fails stops appends only
+// when there is no more file to append to and none can be had.
+func (e *Engine) settle(o outcome) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.cond.Broadcast()
+	if e.broke {
+		return // meanwhile; that is seen to next
+	}
+	waiting, pinned := e.sealedLocked()
+	stuck := e.spare == nil && e.want == wantNow &&
+		(o.file != nil || pinned >= maxPinned || !o.committed && waiting >= maxSealed)
 	switch {
-	case committed && (e.spare != nil || err == nil):
+	case stuck || !o.committed && e.down != nil:
+		e.down = fmt.Errorf("%w: %w", storage.ErrUnavailable, o.err())
+	case o.committed:
 		e.down = nil
-	case err != nil && (e.down != nil || e.want == wantNow && e.spare == nil):
-		e.down = fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
 	}
 	e.repairing = false
-	e.cond.Broadcast()
 	e.signalRoomLocked()
 }
 
@@ -162,7 +180,8 @@ func (e *Engine) settle(err error, committed bool) {
 func (e *Engine) provide() error {
 	e.mu.Lock()
 	want := e.want
-	if e.spare != nil || len(e.free) == 0 && e.crowdedLocked() {
+	waiting, pinned := e.sealedLocked()
+	if e.spare != nil || len(e.free) == 0 && (waiting >= maxSealed || pinned >= maxPinned) {
 		want = wantNone
 	}
 	e.mu.Unlock()
@@ -180,16 +199,15 @@ func (e *Engine) provide() error {
 	return nil
 }
 
-// crowdedLocked reports whether so much waits to be flushed that appends must
-// wait as well.
-func (e *Engine) crowdedLocked() bool {
-	pinned := 0
+// sealedLocked returns how many generations wait to be flushed, and how many
+// a flush could not finish.
+func (e *Engine) sealedLocked() (waiting, pinned int) {
 	for _, g := range e.sealed {
 		if g.pinned {
 			pinned++
 		}
 	}
-	return len(e.sealed)-pinned >= maxSealed || pinned >= maxPinned
+	return len(e.sealed) - pinned, pinned
 }
 
 // makeFile recycles a file, or makes one if there is none.

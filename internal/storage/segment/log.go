@@ -2,7 +2,9 @@ package segment
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"sort"
 	"sync"
 
@@ -270,8 +272,8 @@ func (f *filler) want() int {
 	return max(markEvery, left+left/8+block)
 }
 
-// load reads at most n bytes of s at pos into memory that lives as long as the
-// chunk's content.
+// load reads at most n bytes of s at pos, less where the file ends early, into
+// memory that lives as long as the chunk's content.
 func (f *filler) load(s *segment, file vfs.File, pos int64, n int) ([]byte, error) {
 	n = int(min(int64(n), s.end-pos))
 	b := f.c.Buf
@@ -280,9 +282,12 @@ func (f *filler) load(s *segment, file vfs.File, pos int64, n int) ([]byte, erro
 		// first, and the chunk should keep the larger memory.
 		b = make([]byte, 0, n+2*maxPayload)
 	}
+	n, err := file.ReadAt(b[len(b):len(b)+n], pos)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
 	f.c.Buf = b[:len(b)+n]
-	buf := f.c.Buf[len(b):]
-	return buf, s.readAt(file, buf, pos)
+	return f.c.Buf[len(b) : len(b)+n : len(b)+n], nil
 }
 
 // add adds the records of a batch, first to before next, from f.seq on.

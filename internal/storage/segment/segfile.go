@@ -345,6 +345,9 @@ func (s *segment) read(fs vfs.FS, f *filler) error {
 		if err != nil {
 			return err
 		}
+		if n == 0 && more <= size {
+			return s.corrupt(pos+int64(len(buf)), errShort) // and reading more did not help
+		}
 		pos, size = pos+n, more
 	}
 	if f.full {

@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -70,7 +71,9 @@ func (m *Mem) SetCapacity(bytes int64) {
 
 // Crash returns what the disk holds after a power loss. Every unsynced block,
 // file size and directory operation survives if keep returns true; a nil keep
-// lets none survive. m stays as it is.
+// lets none survive. A block that did not survive holds what was synced, or,
+// if keep returns true for it the second time, garbage: it was being written.
+// m stays as it is.
 func (m *Mem) Crash(keep func() bool) *Mem {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -198,7 +201,11 @@ func (f *memFile) crash(keep func() bool, block int64) *memFile {
 		clear(b[copy(b, old):])
 	}
 	for _, i := range sortedKeys(f.stable) {
-		if !keep() {
+		switch {
+		case keep():
+		case keep():
+			restore(i, bytes.Repeat([]byte{0xDB}, int(block)))
+		default:
 			restore(i, f.stable[i])
 		}
 	}

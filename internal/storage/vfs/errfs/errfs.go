@@ -18,6 +18,7 @@ type Faults struct {
 	calls       int
 	first, last int
 	fired       bool
+	match       func(op, name string) bool
 	hook        func(call int, op, name string)
 }
 
@@ -26,6 +27,12 @@ func At(n int) *Faults { return &Faults{first: n, last: n} }
 
 // From fails all calls from number n on.
 func From(n int) *Faults { return &Faults{first: n, last: int(^uint(0) >> 1)} }
+
+// On fails the first call that match, given its operation and file name, is
+// true for.
+func On(match func(op, name string) bool) *Faults {
+	return &Faults{first: -1, last: -1, match: match}
+}
 
 // None fails nothing; with a hook it is a way to watch.
 func None() *Faults { return &Faults{first: -1, last: -1} }
@@ -48,7 +55,7 @@ func (f *Faults) Fired() bool {
 func (f *Faults) Heal() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.first, f.last = -1, -1
+	f.first, f.last, f.match = -1, -1, nil
 }
 
 // Break fails all calls from now on.
@@ -62,7 +69,7 @@ func (f *Faults) check(op, name string) error {
 	f.mu.Lock()
 	n := f.calls
 	f.calls++
-	hit := n >= f.first && n <= f.last
+	hit := n >= f.first && n <= f.last || f.match != nil && !f.fired && f.match(op, name)
 	f.fired = f.fired || hit
 	hook := f.hook
 	f.mu.Unlock()
