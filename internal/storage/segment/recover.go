@@ -525,6 +525,7 @@ func (r *recovery) engine(o Options, lock io.Closer) *Engine {
 	if len(gen.files) > 0 {
 		gen.owed += int64(len(gen.logs)) * perFlushedLog
 		e.sealed, e.owed = append(e.sealed, gen), gen.owed
+		e.resting = true // what was read to recover is garbage after its flush
 	}
 	return e
 }
