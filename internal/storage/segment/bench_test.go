@@ -292,7 +292,7 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-// BenchmarkOpen starts on what a killed engine left: a full commit log.
+// BenchmarkOpen opens and closes a directory that holds nothing.
 func BenchmarkOpen(b *testing.B) {
 	dir := b.TempDir() + "/logs"
 	if err := os.Mkdir(dir, 0o750); err != nil {
