@@ -1,10 +1,17 @@
 // Command clients runs the published DIS clients, unmodified, against a disd
 // binary, and writes what they found to docs/compatibility.md.
 //
-// Each client has a folder here with an executable "run", which finds the server
-// in its environment (DISD_ENDPOINT, DISD_PROJECT, DISD_REGION, DISD_AK, DISD_SK)
-// and prints one line for each thing it checked, "ok <what>" or "not ok <what>:
-// <why>". Packages come from the ordinary registries, by name and version.
+// Each client has a folder here with a description, client.yaml, and an
+// executable "run", which prints one line for each thing it checked, "ok <what>"
+// or "not ok <what>: <why>". Packages come from the ordinary registries, by name
+// and version, into the ignored folder "build". The environment tells it
+//
+//	DIS_ENDPOINT, DIS_CA      where the server is, and what it is to trust with TLS
+//	DIS_PROJECT, DIS_REGION   a project of its own
+//	DIS_AK, DIS_SK            its access key
+//	DIS_AK2, DIS_SK2          that of another account, which
+//	DIS_PROJECT2              owns this project
+//	DIS_BINARY                the server, for what needs one that can be stopped
 package main
 
 import (
@@ -22,34 +29,49 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 )
 
-// A client is one published client.
+// A client is one published client. Its folder describes it in client.yaml.
 type client struct {
-	dir     string // below this folder
-	name    string
-	version string
-	runtime string
-	needs   []string // commands it needs
-	ran     string   // what the driver does, for the table
-	notes   string   // known differences, for the table
-	snippet string   // file with the lines between [snippet] and [end]
+	dir string // below this folder
+
+	Name        string   `yaml:"name"`
+	Version     string   `yaml:"version"`
+	Runtime     string   `yaml:"runtime"`
+	Needs       []string `yaml:"needs"`       // commands it needs
+	Ran         string   `yaml:"ran"`         // what the driver does, for the table
+	Notes       string   `yaml:"notes"`       // known differences, for the table
+	Snippet     string   `yaml:"snippet"`     // file with the lines between [snippet] and [end]
+	Unavailable string   `yaml:"unavailable"` // why it cannot be had, when it cannot
 }
 
-var clients = []client{
-	{
-		dir: "java-legacy", name: "Java SDK, legacy", version: "com.huaweicloud.dis:huaweicloud-sdk-java-dis 1.3.21",
-		runtime: "Java", needs: []string{"java", "mvn"},
-		ran:     "streams, apps, records, cursors, checkpoints; the asynchronous client; JSON, protobuf, lz4, snappy and zstd",
-		notes:   "The host in the endpoint needs a dot: `127.0.0.1`, not `localhost`.",
-		snippet: "Main.java",
-	},
-	{
-		dir: "python-v3", name: "Python SDK, v3", version: "huaweicloudsdkdis 3.1.219",
-		runtime: "Python", needs: []string{"python3"},
-		ran:     "all 33 operations",
-		snippet: "main.py",
-	},
+// load reads the descriptions of all clients whose folder matches the pattern,
+// in the order of their folders.
+func load(pattern *regexp.Regexp) ([]client, error) {
+	files, err := filepath.Glob("test/clients/*/client.yaml")
+	if err != nil {
+		return nil, err
+	}
+	var clients []client
+	for _, file := range files {
+		c := client{dir: filepath.Base(filepath.Dir(file))}
+		if !pattern.MatchString(c.dir) {
+			continue
+		}
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		decoder := yaml.NewDecoder(bytes.NewReader(raw))
+		decoder.KnownFields(true)
+		if err := decoder.Decode(&c); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		clients = append(clients, c)
+	}
+	return clients, nil
 }
 
 // A mode is a way to run the server.
@@ -60,25 +82,37 @@ type mode struct {
 
 // modes are run one after the other, each with all clients. In the second one
 // nobody gets in without a valid signature.
-var modes = []mode{
-	{name: "open"},
-	{name: "required, TLS", args: []string{"--auth-mode", "required", "--tls-mode", "auto", "--auth-domains", domains()}},
+func modes(clients []client) []mode {
+	return []mode{
+		{name: "open"},
+		{name: "required, TLS", args: []string{"--auth-mode", "required", "--tls-mode", "auto", "--auth-domains", domains(clients)}},
+	}
 }
 
-const accessKey, secretKey = "ACCESSKEYOFTESTS0001", "secret-key-of-the-tests"
+const (
+	accessKey, secretKey           = "ACCESSKEYOFTESTS0001", "secret-key-of-the-tests"
+	otherAccessKey, otherSecretKey = "ACCESSKEYOFTESTS0002", "secret-key-of-the-other"
+	otherProject                   = "0000000000000000000000006f746865"
+)
 
-// domains is the configuration of the one account, with a project for each client.
-func domains() string {
+// domains is the configuration of two accounts: one with a project for each
+// client, and another one for what crosses accounts.
+func domains(clients []client) string {
 	type object map[string]any
+	account := func(domain, user, ak, sk string, projects []object) object {
+		return object{"name": domain, "projects": projects, "users": []object{{
+			"name": user, "password": "password-of-the-tests", "access_keys": []object{{"ak": ak, "sk": sk}},
+		}}}
+	}
 	var projects []object
 	for _, c := range clients {
 		projects = append(projects, object{"name": "region-1_" + c.dir, "id": c.project()})
 	}
-	text, _ := json.Marshal([]object{{
-		"name": "acme", "projects": projects,
-		"users": []object{{"name": "alice", "password": "password-of-the-tests",
-			"access_keys": []object{{"ak": accessKey, "sk": secretKey}}}},
-	}}) // strings cannot fail
+	other := []object{{"name": "region-1", "id": otherProject}}
+	text, _ := json.Marshal([]object{
+		account("acme", "alice", accessKey, secretKey, projects),
+		account("other", "bob", otherAccessKey, otherSecretKey, other),
+	}) // strings cannot fail
 	return string(text)
 }
 
@@ -117,13 +151,18 @@ func run(binary, only, write string) (ok bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if binary, err = filepath.Abs(binary); err != nil {
+		return false, err
+	}
+	clients, err := load(pattern)
+	if err != nil {
+		return false, err
+	}
 	var results []result
 	for _, c := range clients {
-		if pattern.MatchString(c.dir) {
-			results = append(results, result{client: c, skipped: c.missing()})
-		}
+		results = append(results, result{client: c, skipped: c.missing()})
 	}
-	for _, m := range modes {
+	for _, m := range modes(clients) {
 		if err := runMode(binary, m, results); err != nil {
 			return false, fmt.Errorf("%s: %w", m.name, err)
 		}
@@ -140,7 +179,7 @@ func summary(results []result) bool {
 	for _, r := range results {
 		if r.skipped != "" {
 			skipped++
-			fmt.Printf("skip %s: %s\n", r.name, r.skipped)
+			fmt.Printf("skip %s: %s\n", r.Name, r.skipped)
 		}
 		for _, o := range r.runs {
 			passed, failed = passed+o.passed, failed+len(o.failed)
@@ -158,7 +197,7 @@ func runMode(binary string, m mode, results []result) error {
 	}
 	for i := range results {
 		if r := &results[i]; r.skipped == "" {
-			fmt.Printf("# %s %s (%s)\n", r.name, r.version, m.name)
+			fmt.Printf("# %s %s (%s)\n", r.Name, r.Version, m.name)
 			r.runs = append(r.runs, r.run(server))
 		}
 	}
@@ -167,7 +206,10 @@ func runMode(binary string, m mode, results []result) error {
 
 // missing returns why a client cannot be run here, "" if it can.
 func (c client) missing() string {
-	for _, need := range c.needs {
+	if c.Unavailable != "" {
+		return c.Unavailable
+	}
+	for _, need := range c.Needs {
 		if _, err := exec.LookPath(need); err != nil {
 			return need + " is not installed"
 		}
@@ -224,6 +266,7 @@ type server struct {
 	cmd  *exec.Cmd
 	url  string
 	data string
+	bin  string // absolute path of the binary
 }
 
 var serving = regexp.MustCompile(`msg=serving address=(\S+) .* tls=(\S+)`)
@@ -238,7 +281,7 @@ func start(binary string, m mode) (*server, error) {
 		return nil, err
 	}
 	args := append([]string{"serve", "--listen", "127.0.0.1:0", "--data-dir", data}, m.args...)
-	s := &server{data: data, cmd: exec.Command(binary, args...)}
+	s := &server{data: data, bin: binary, cmd: exec.Command(binary, args...)}
 	logs, err := s.cmd.StderrPipe()
 	if err == nil {
 		err = s.cmd.Start()
@@ -265,11 +308,13 @@ func start(binary string, m mode) (*server, error) {
 // environment tells a client where the server is, and who it is there.
 func (s *server) environment(c client) []string {
 	return []string{
-		"DISD_ENDPOINT=" + s.url,
-		"DISD_PROJECT=" + c.project(),
-		"DISD_REGION=region-1",
-		"DISD_AK=" + accessKey, "DISD_SK=" + secretKey,
-		"DISD_CA=" + filepath.Join(s.data, "tls", "ca.pem"),
+		"DIS_ENDPOINT=" + s.url,
+		"DIS_PROJECT=" + c.project(),
+		"DIS_REGION=region-1",
+		"DIS_AK=" + accessKey, "DIS_SK=" + secretKey,
+		"DIS_CA=" + filepath.Join(s.data, "tls", "ca.pem"),
+		"DIS_AK2=" + otherAccessKey, "DIS_SK2=" + otherSecretKey, "DIS_PROJECT2=" + otherProject,
+		"DIS_BINARY=" + s.bin,
 	}
 }
 
@@ -285,21 +330,21 @@ func table(results []result) []byte {
 	b.WriteString("# Compatibility\n\nPublished clients, unmodified, run against disd by `make conformance`, which writes this page.\n" +
 		"Only the endpoint and the credentials are set.\n\n" +
 		"| client | package | runtime | what was run |")
-	for _, m := range modes {
+	for _, m := range modes(nil) {
 		b.WriteString(" " + m.name + " |")
 	}
-	b.WriteString(" notes |\n|---|---|---|---|" + strings.Repeat("---|", len(modes)) + "---|\n")
+	b.WriteString(" notes |\n|---|---|---|---|" + strings.Repeat("---|", len(modes(nil))) + "---|\n")
 	for _, r := range results {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |", r.name, r.version, r.runtime, r.ran)
-		for i := range modes {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |", r.Name, r.Version, r.Runtime, r.Ran)
+		for i := range modes(nil) {
 			b.WriteString(" " + r.cell(i) + " |")
 		}
-		b.WriteString(" " + r.notes + " |\n")
+		b.WriteString(" " + r.Notes + " |\n")
 	}
 	b.WriteString("\n## How to point each client at disd\n")
 	for _, r := range results {
 		if text := r.excerpt(); text != "" {
-			fmt.Fprintf(&b, "\n### %s\n\n```%s\n%s```\n", r.name, strings.TrimPrefix(filepath.Ext(r.snippet), "."), text)
+			fmt.Fprintf(&b, "\n### %s\n\n```%s\n%s```\n", r.Name, strings.TrimPrefix(filepath.Ext(r.Snippet), "."), text)
 		}
 	}
 	return b.Bytes()
@@ -317,7 +362,7 @@ func (r *result) cell(mode int) string {
 // excerpt returns the lines of the driver between [snippet] and [end], without
 // their common indentation.
 func (c client) excerpt() string {
-	raw, err := os.ReadFile(filepath.Join("test/clients", c.dir, c.snippet))
+	raw, err := os.ReadFile(filepath.Join("test/clients", c.dir, c.Snippet))
 	if err != nil {
 		return ""
 	}

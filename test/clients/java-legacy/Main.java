@@ -42,11 +42,11 @@ public class Main {
     static DISConfig config() {
         // [snippet]
         DISConfig config = new DISConfig()
-            .setEndpoint(System.getenv("DISD_ENDPOINT")) // http://127.0.0.1:20004; the host needs a dot
-            .setRegion(System.getenv("DISD_REGION"))
-            .setProjectId(System.getenv("DISD_PROJECT"))
-            .setAK(System.getenv("DISD_AK"))
-            .setSK(System.getenv("DISD_SK"));
+            .setEndpoint(System.getenv("DIS_ENDPOINT")) // http://127.0.0.1:20004; the host needs a dot
+            .setRegion(System.getenv("DIS_REGION"))
+            .setProjectId(System.getenv("DIS_PROJECT"))
+            .setAK(System.getenv("DIS_AK"))
+            .setSK(System.getenv("DIS_SK"));
         // [end]
         switch (variant) {
             case "protobuf" -> config.setBodySerializeType(DISConfig.BodySerializeType.protobuf);

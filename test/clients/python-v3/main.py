@@ -12,12 +12,12 @@ from huaweicloudsdkdis.v2 import *
 def make_client():
     # [snippet]
     config = HttpConfig.get_default_config()
-    config.ssl_ca_cert = os.environ.get("DISD_CA")  # data_dir/tls/ca.pem, with TLS
+    config.ssl_ca_cert = os.environ.get("DIS_CA")  # data_dir/tls/ca.pem, with TLS
     return (
         DisClient.new_builder()
         .with_http_config(config)
-        .with_credentials(BasicCredentials(os.environ["DISD_AK"], os.environ["DISD_SK"], os.environ["DISD_PROJECT"]))
-        .with_endpoint(os.environ["DISD_ENDPOINT"])  # http://127.0.0.1:20004
+        .with_credentials(BasicCredentials(os.environ["DIS_AK"], os.environ["DIS_SK"], os.environ["DIS_PROJECT"]))
+        .with_endpoint(os.environ["DIS_ENDPOINT"])  # http://127.0.0.1:20004
         .build()
     )
     # [end]
