@@ -3,7 +3,7 @@
 //
 // Each client has a folder here with a description, client.yaml, and an
 // executable "run", which prints one line for each thing it checked, "ok <what>"
-// or "not ok <what>: <why>". Packages come from the ordinary registries, by name
+// or "not ok <what>: <why>", or only "skip <why>". Packages come from the ordinary registries, by name
 // and version, into the ignored folder "build". The environment tells it
 //
 //	DIS_ENDPOINT, DIS_CA      where the server is, and what it is to trust with TLS
@@ -44,7 +44,7 @@ type client struct {
 	Ran         string   `yaml:"ran"`         // what the driver does, for the table
 	Notes       string   `yaml:"notes"`       // known differences, for the table
 	Snippet     string   `yaml:"snippet"`     // file with the lines between [snippet] and [end]
-	Unavailable string   `yaml:"unavailable"` // why it cannot be had, when it cannot
+	Unavailable string   `yaml:"unavailable"` // why it can be run nowhere
 }
 
 // load reads the descriptions of all clients whose folder matches the pattern,
@@ -128,8 +128,9 @@ type result struct {
 
 // An outcome is what one run of a client showed, in one mode.
 type outcome struct {
-	passed int
-	failed []string
+	passed  int
+	failed  []string
+	skipped string // why it was not run after all
 }
 
 func main() {
@@ -182,6 +183,10 @@ func summary(results []result) bool {
 			fmt.Printf("skip %s: %s\n", r.Name, r.skipped)
 		}
 		for _, o := range r.runs {
+			if o.skipped != "" {
+				skipped++
+				fmt.Printf("skip %s: %s\n", r.Name, o.skipped)
+			}
 			passed, failed = passed+o.passed, failed+len(o.failed)
 		}
 	}
@@ -238,7 +243,7 @@ func (c client) run(s *server) (o outcome) {
 		os.Stdout.Write(trouble.Bytes())
 		o.failed = append(o.failed, "run: "+err.Error())
 	}
-	if o.passed == 0 && len(o.failed) == 0 {
+	if o.passed == 0 && len(o.failed) == 0 && o.skipped == "" {
 		o.failed = append(o.failed, "it checked nothing")
 	}
 	return o
@@ -252,6 +257,8 @@ func (o *outcome) read(out io.Reader) {
 		switch {
 		case strings.HasPrefix(line, "ok "):
 			o.passed++
+		case strings.HasPrefix(line, "skip "):
+			o.skipped = strings.TrimPrefix(line, "skip ")
 		case strings.HasPrefix(line, "not ok "):
 			o.failed = append(o.failed, strings.TrimPrefix(line, "not ok "))
 		default:
@@ -356,6 +363,9 @@ func (r *result) cell(mode int) string {
 		return "not run: " + r.skipped
 	}
 	o := r.runs[mode]
+	if o.skipped != "" {
+		return "not run: " + o.skipped
+	}
 	return fmt.Sprintf("%d of %d passed", o.passed, o.passed+len(o.failed))
 }
 
