@@ -6,10 +6,7 @@ FUZZTIME ?= 20s# for each fuzz target
 CYCLES   ?= 20# of kill -9 and restart
 REF      ?= main# what bench-compare measures against
 
-# Not inlined: libraries that run at start or once a scrape, to keep the image within
-# 15 MB. The same stands in the Dockerfile.
-COLD    = google.golang.org/protobuf/... github.com/twmb/avro github.com/spf13/... go.yaml.in/... github.com/pelletier/... github.com/prometheus/...
-GOBUILD = CGO_ENABLED=0 go build -trimpath $(COLD:%='-gcflags=%=-l') -ldflags "-s -w -funcalign=16 -X main.version=$(VERSION)"
+GOBUILD  = CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 
 # Not a dependency in go.mod: what the linter needs is no business of the server.
 GOLANGCI = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0

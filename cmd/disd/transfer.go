@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+	_ "time/tzdata" // the image has no time zones
 
 	"disd/internal/partition"
 	"disd/internal/storage"

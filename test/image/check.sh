@@ -46,6 +46,8 @@ build() {
 	mkdir -p "$work"/base/{bin,tmp,usr/local,root/.cache/go-build,modules}
 	cp "$(command -v busybox)" "$work/base/bin/busybox"
 	for applet in sh mkdir; do ln -s busybox "$work/base/bin/$applet"; done
+	mkdir -p "$work/base/etc/ssl/certs"
+	cp -L /etc/ssl/certs/ca-certificates.crt "$work/base/etc/ssl/certs/"
 	cp -r "$(go env GOROOT)" "$work/base/usr/local/go"
 	cat >"$work/base.dockerfile" <<-'END'
 		FROM scratch
@@ -76,10 +78,12 @@ inspect() {
 
 	buildah push --quiet disd:check "oci:$work/oci:check"
 	umoci unpack --image "$work/oci:check" "$work/bundle" >/dev/null 2>&1
-	local size
-	size=$(du --summarize --apparent-size --bytes "$work/bundle/rootfs" | cut -f1)
-	echo "image: $size bytes unpacked"
+	local size unpacked
+	size=$(jq '[.layers[].size] | add' "$work"/oci/blobs/sha256/"$(jq -r '.manifests[0].digest[7:]' "$work/oci/index.json")")
+	unpacked=$(du --summarize --apparent-size --bytes "$work/bundle/rootfs" | cut -f1)
+	echo "image: $size bytes to pull, $unpacked unpacked"
 	[ "$size" -le 15000000 ] || fail "larger than 15 MB"
+	[ -s "$work/bundle/rootfs/etc/ssl/certs/ca-certificates.crt" ] || fail "no certificates to trust"
 }
 
 # start runs the image in the background, with the environment given, on a
