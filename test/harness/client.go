@@ -3,6 +3,7 @@ package harness
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -23,10 +24,10 @@ type Client struct {
 	held map[place]Record
 }
 
-func newClient(url, project string) *Client {
+func newClient(url, project string, trust *tls.Config) *Client {
 	return &Client{
 		root: url + "/v2/" + project + "/",
-		http: http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
+		http: http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, TLSClientConfig: trust}},
 		held: make(map[place]Record),
 	}
 }

@@ -6,9 +6,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"os/exec"
@@ -83,13 +86,14 @@ type Options struct {
 
 // A Server is a process that was started, whether or not it still runs.
 type Server struct {
-	URL string // of its root, without a slash at the end; set by Ready
-	Dir string // its data directory
+	URL     string // of its root, without a slash at the end; set by Ready
+	Address string // host:port of the same; set by Ready
+	Dir     string // its data directory
 
 	cmd    *exec.Cmd
-	serves chan string   // receives the address, or is closed
-	ended  chan struct{} // closed when the process has ended
-	err    error         // how it ended
+	serves chan [2]string // receives the address and tls.mode, or is closed
+	ended  chan struct{}  // closed when the process has ended
+	err    error          // how it ended
 	client *Client
 
 	mu   sync.Mutex
@@ -120,7 +124,7 @@ func Launch(t testing.TB, o Options) *Server {
 		o.Dir = filepath.Join(t.TempDir(), "data")
 	}
 	args := append([]string{"serve", "--listen", "127.0.0.1:0", "--data-dir", o.Dir}, o.Args...)
-	s := &Server{Dir: o.Dir, cmd: command(args...), serves: make(chan string, 1), ended: make(chan struct{})}
+	s := &Server{Dir: o.Dir, cmd: command(args...), serves: make(chan [2]string, 1), ended: make(chan struct{})}
 	s.cmd.Dir = o.Work
 	logs, err := s.cmd.StderrPipe()
 	if err == nil {
@@ -153,7 +157,7 @@ func Run(args ...string) (string, error) {
 	return string(out), err
 }
 
-var serving = regexp.MustCompile(`msg=serving address=(\S+)`)
+var serving = regexp.MustCompile(`msg=serving address=(\S+) .*tls=(\S+)`)
 
 // watch keeps what the process prints, until it ends.
 func (s *Server) watch(logs io.Reader) {
@@ -163,7 +167,7 @@ func (s *Server) watch(logs io.Reader) {
 		s.logs.WriteString(lines.Text() + "\n")
 		s.mu.Unlock()
 		if m := serving.FindStringSubmatch(lines.Text()); m != nil {
-			s.serves <- m[1]
+			s.serves <- [2]string{m[1], m[2]}
 		}
 	}
 	io.Copy(io.Discard, logs) // after a line too long to be kept
@@ -176,13 +180,18 @@ func (s *Server) Ready(t testing.TB) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	select {
-	case address, ok := <-s.serves:
+	case serves, ok := <-s.serves:
 		if !ok {
 			<-s.ended
 			t.Fatalf("the server did not start: %v", s.err)
 		}
-		s.URL = "http://" + address
-		s.client = newClient(s.URL, Project)
+		scheme := "http"
+		if serves[1] != "off" {
+			scheme = "https"
+		}
+		s.Address = serves[0]
+		s.URL = scheme + "://" + s.Address
+		s.client = newClient(s.URL, Project, s.trust(t))
 	case <-time.After(patience):
 		t.Fatal("the server did not start")
 	}
@@ -193,6 +202,25 @@ func (s *Server) Ready(t testing.TB) {
 	}
 }
 
+// CA is the file of the authority that a server with tls.mode auto makes.
+func (s *Server) CA() string { return filepath.Join(s.Dir, "tls", "ca.pem") }
+
+// trust returns what a client needs to shake hands with the server: its authority,
+// if it has made one.
+func (s *Server) trust(t testing.TB) *tls.Config {
+	t.Helper()
+	pem, err := os.ReadFile(s.CA())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
+	config.RootCAs.AppendCertsFromPEM(pem)
+	return config
+}
+
 func (s *Server) isReady() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -200,7 +228,7 @@ func (s *Server) isReady() bool {
 	if err != nil {
 		return false
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := s.client.http.Do(req)
 	if err != nil {
 		return false
 	}
