@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -146,6 +149,32 @@ func addFlags(flags *pflag.FlagSet) {
 	}
 }
 
+// notOptions are environment variables that begin like an option's and are none:
+// the commands' own, and those that Kubernetes sets for a service whose name begins
+// with disd.
+var notOptions = regexp.MustCompile(`^DISD_(AK|SK|PASSWORD|(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_\w+)?))$`)
+
+// checkEnvironment refuses variables that are of no option. A misspelt
+// DISD_AUTH_MODE must not leave the server open to everybody.
+func checkEnvironment(environment []string) error {
+	known := make(map[string]bool)
+	for _, o := range options {
+		known["DISD_"+strings.ToUpper(strings.ReplaceAll(o.key, ".", "_"))] = true
+	}
+	var unknown []string
+	for _, v := range environment {
+		name, _, _ := strings.Cut(v, "=")
+		if strings.HasPrefix(name, "DISD_") && !known[name] && !notOptions.MatchString(name) {
+			unknown = append(unknown, name)
+		}
+	}
+	if unknown == nil {
+		return nil
+	}
+	slices.Sort(unknown)
+	return fmt.Errorf("unknown in the environment: %s", strings.Join(unknown, ", "))
+}
+
 // loadConfig merges defaults, file, environment and flags, later ones winning.
 func loadConfig(args []string, stderr io.Writer) (*Config, error) {
 	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
@@ -156,6 +185,9 @@ func loadConfig(args []string, stderr io.Writer) (*Config, error) {
 	}
 	if flags.NArg() > 0 {
 		return nil, fmt.Errorf("unknown argument %q", flags.Arg(0))
+	}
+	if err := checkEnvironment(os.Environ()); err != nil {
+		return nil, err
 	}
 	v := viper.New()
 	v.SetEnvPrefix("DISD")

@@ -73,8 +73,8 @@ func TestRefusedConfigurations(t *testing.T) {
 		name string
 		file string
 		args []string
-		env  [2]string
-		want string // in the error, "" for none
+		env  []string // names and values
+		want string   // in the error, "" for none
 	}{
 		{name: "unknown key in the file", file: "lisen: 127.0.0.1:1\n", want: "lisen"},
 		{name: "unknown key in a section", file: "log:\n  colour: red\n", want: "colour"},
@@ -89,7 +89,14 @@ func TestRefusedConfigurations(t *testing.T) {
 		{name: "everybody by an empty host, not said", args: []string{"--listen", ":1"}, want: "auth.mode"},
 		{name: "everybody, said by flag", args: []string{"--listen", ":1", "--auth-mode", "open"}},
 		{name: "everybody, said in the file", file: "auth: {mode: open}\n", args: []string{"--listen", ":1"}},
-		{name: "everybody, said in the environment", env: [2]string{"DISD_AUTH_MODE", "open"}, args: []string{"--listen", ":1"}},
+		{name: "everybody, said in the environment", env: []string{"DISD_AUTH_MODE", "open"}, args: []string{"--listen", ":1"}},
+		{name: "misspelt variables", env: []string{"DISD_AUTH_MOD", "required", "DISD_LISEN", ""}, want: "DISD_AUTH_MOD, DISD_LISEN"},
+		{name: "a flag's name as a variable", env: []string{"DISD_DATA-DIR", "x"}, want: "DISD_DATA-DIR"},
+		{name: "variables of the commands", env: []string{"DISD_AK", "x", "DISD_SK", "x", "DISD_PASSWORD", "x"}},
+		{name: "variables of a Kubernetes service", env: []string{
+			"DISD_PORT", "tcp://10.0.0.1:20004", "DISD_PORT_20004_TCP_ADDR", "10.0.0.1", "DISD_SERVICE_HOST", "10.0.0.1",
+			"DISD_SERVICE_PORT", "20004", "DISD_SERVICE_PORT_DIS", "20004", "DISD_METRICS_SERVICE_HOST", "10.0.0.1",
+		}},
 		{name: "loopback by name", args: []string{"--listen", "localhost:1"}},
 		{name: "loopback of IPv6", args: []string{"--listen", "[::1]:1"}},
 	} {
@@ -102,8 +109,8 @@ func TestRefusedConfigurations(t *testing.T) {
 				}
 				args = append(args, "--config", file)
 			}
-			if test.env[0] != "" {
-				t.Setenv(test.env[0], test.env[1])
+			for i := 0; i < len(test.env); i += 2 {
+				t.Setenv(test.env[i], test.env[i+1])
 			}
 			_, err := load(t, args...)
 			if test.want == "" {
