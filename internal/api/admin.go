@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"disd/internal/auth"
@@ -26,17 +27,30 @@ var adminOperations = []operation{
 	{method: "PUT", path: "/_disd/projects/{project}/streams/{stream}", name: "AdminFreezeStream", endpoint: (*Server).adminFreezeStream, admin: true},
 }
 
-// isLocal reports a request from this machine that claims to be nobody's. What a
-// proxy passed on is not from this machine.
+// isLocal reports a request from this machine, to this machine, that claims to be
+// nobody's. What a proxy passed on is not from this machine. What a browser sends
+// may be the wish of any page that is open in it; one whose name was made to point
+// here (DNS rebinding) still sends that name as host.
 func isLocal(r *http.Request) bool {
 	for _, h := range []string{"Authorization", "X-Auth-Token", "X-Forwarded-For", "Forwarded", "Via"} {
 		if r.Header.Get(h) != "" {
 			return false
 		}
 	}
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	return !fromBrowser(r) && isLoopback(r.RemoteAddr) && isLoopback(r.Host)
+}
+
+// fromBrowser reports whether a page in a browser made the request.
+func fromBrowser(r *http.Request) bool {
+	return r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != ""
+}
+
+// isLoopback reports whether an address, with or without a port, is of this machine
+// alone.
+func isLoopback(address string) bool {
+	host := (&url.URL{Host: address}).Hostname()
 	ip := net.ParseIP(host)
-	return err == nil && ip != nil && ip.IsLoopback()
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // refused makes an answer of what administration could not do.

@@ -357,8 +357,23 @@ func TestAdministration(t *testing.T) {
 	if a := b.as("AK-ALICE", "GET", "/_disd/keys", ""); a.status != 403 {
 		t.Errorf("a member: %d %s", a.status, a.body)
 	}
-	if a := b.do("GET", "/_disd/keys", "", "X-Forwarded-For", "10.0.0.1"); a.status != 401 {
-		t.Errorf("through a proxy: %d %s", a.status, a.body)
+	for _, test := range []struct {
+		from   string
+		header []string
+		status int
+	}{
+		{"this machine", nil, 200},
+		{"this machine, by name", []string{"Host", "localhost:20004"}, 200},
+		{"this machine, by IPv6", []string{"Host", "[::1]"}, 200},
+		{"a proxy", []string{"X-Forwarded-For", "10.0.0.1"}, 401},
+		{"a page of another site", []string{"Origin", "http://evil.example"}, 401},
+		{"a page of a file", []string{"Origin", "null"}, 401},
+		{"a link or an image", []string{"Sec-Fetch-Site", "cross-site"}, 401},
+		{"a name that was made to point here", []string{"Host", "evil.example:20004"}, 401},
+	} {
+		if a := b.do("GET", "/_disd/keys", "", test.header...); a.status != test.status {
+			t.Errorf("from %s: %d %s", test.from, a.status, a.body)
+		}
 	}
 	if a := b.as("AK-ROOT", "GET", "/_disd/keys", ""); a.status != 200 || strings.Contains(a.body, "sk-") {
 		t.Errorf("an administrator: %d %s", a.status, a.body)
@@ -381,6 +396,25 @@ func TestAdministration(t *testing.T) {
 	}
 	if a := b.as("AK-ALICE", "GET", "/v2/p1/streams/s", ""); a.member(t, "status") != "FROZEN" {
 		t.Errorf("L-3: %s", a.body)
+	}
+}
+
+// TestAdministrationOfAnOpenServer: pages in a browser cannot, whatever they claim.
+func TestAdministrationOfAnOpenServer(t *testing.T) {
+	b := newBench(t, partition.Quotas{})
+	for _, test := range []struct {
+		header []string
+		status int
+	}{
+		{nil, 200},
+		{[]string{"X-Auth-Token", "any"}, 200},
+		{[]string{"Origin", "http://evil.example"}, 403},
+		{[]string{"Origin", "http://evil.example", "X-Auth-Token", "any"}, 403},
+		{[]string{"Sec-Fetch-Site", "same-origin"}, 403},
+	} {
+		if a := b.do("GET", "/_disd/keys", "", test.header...); a.status != test.status {
+			t.Errorf("with %q: %d %s", test.header, a.status, a.body)
+		}
 	}
 }
 

@@ -329,6 +329,8 @@ func (s *Server) admit(op operation, c *call) error {
 	switch {
 	case op.iam:
 		return nil
+	case op.admin && c.principal.Anybody() && fromBrowser(c.Request):
+		return detail(auth.ErrForbidden, op.name)
 	case op.admin && (isLocal(c.Request) || c.principal.CanAdminister()):
 		return nil
 	case op.admin:
