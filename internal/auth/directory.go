@@ -81,6 +81,7 @@ type Directory struct {
 
 	mu      sync.Mutex // held while something changes
 	records map[string]record
+	asked   []string // names of projects that were looked up and invented, the latest last
 }
 
 // A state is everything that is known at one time. It never changes.
@@ -401,6 +402,7 @@ func (d *Directory) Domains(p Principal, name string) []Domain {
 func (d *Directory) Projects(p Principal, name string) []Project {
 	s := d.state.Load()
 	if d.invents(s) {
+		d.remember(name)
 		return []Project{inventProject(s.home(), cmp.Or(name, "default"))}
 	}
 	var found []Project
@@ -412,6 +414,20 @@ func (d *Directory) Projects(p Principal, name string) []Project {
 		}
 	}
 	return found
+}
+
+// maxAsked bounds how many regions are remembered.
+const maxAsked = 32
+
+// remember keeps the name of an invented project among the regions: a client that
+// looks its project up by name, and then asks for the catalog, wants to find its
+// region there.
+func (d *Directory) remember(name string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if name != "" && !slices.Contains(d.asked, name) {
+		d.asked = append(d.asked[max(0, len(d.asked)+1-maxAsked):], name)
+	}
 }
 
 // Users returns the users of the caller's domain in order of names, or only the
@@ -433,10 +449,19 @@ func (d *Directory) Users(p Principal, name string) []User {
 }
 
 // Regions returns the regions in which the caller has projects: the distinct
-// names up to the first underscore, in order (E1-R8, E53).
+// names up to the first underscore, in order (E1-R8, E53). Where names are taken at
+// their word, they are those that were lately looked up.
 func (d *Directory) Regions(p Principal) []string {
+	projects := d.Projects(p, "")
+	if s := d.state.Load(); d.invents(s) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		for _, name := range d.asked {
+			projects = append(projects, inventProject(s.home(), name))
+		}
+	}
 	var regions []string
-	for _, pr := range d.Projects(p, "") {
+	for _, pr := range projects {
 		regions = append(regions, pr.Region())
 	}
 	slices.Sort(regions)

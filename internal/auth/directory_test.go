@@ -761,6 +761,15 @@ func TestOpenMode(t *testing.T) {
 	if p := d.Projects(anybody, ""); len(p) != 1 {
 		t.Errorf("got %+v", p)
 	}
+	if got := fmt.Sprint(d.Regions(anybody)); got != "[default eu-de]" { // E53
+		t.Errorf("regions %s", got)
+	}
+	for i := range 2 * maxAsked {
+		d.Projects(anybody, fmt.Sprintf("region-%d_x", i))
+	}
+	if got := d.Regions(anybody); len(got) != maxAsked+1 || slices.Contains(got, "eu-de") || !slices.Contains(got, "region-63") {
+		t.Errorf("regions %s", got)
+	}
 	byID, _ := login(t, d, Login{Methods: []string{"token"}, Token: "any"}.project(Ref{ID: "some id"}))
 	if byID.Project.ID != "some id" {
 		t.Errorf("got %+v", byID)

@@ -28,6 +28,7 @@ func TestGophertelekomcloud(t *testing.T) {
 		credentials []string
 	}{
 		{"token of an open server", open, token},
+		{"keys of an open server", open, keys},
 		{"token", required, token},
 		{"keys", required, keys},
 	} {
