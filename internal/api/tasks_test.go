@@ -68,7 +68,7 @@ func (o *outside) Check(_ context.Context, t transfer.Target) error {
 	return o.err
 }
 func (o *outside) Open(context.Context, transfer.Target) (transfer.Sink, error) { return o, nil }
-func (o *outside) Deliver(context.Context, transfer.Batch) error                { return nil }
+func (o *outside) Deliver(context.Context, transfer.Batch) (int64, error)       { return 0, nil }
 func (o *outside) Close()                                                       {}
 
 // openTasks runs the tasks of a bench.
@@ -78,10 +78,11 @@ func openTasks(t *testing.T, db *catalog.DB, engine storage.Engine, streams *par
 	if err := os.Mkdir(filepath.Join(out.dir, "obsbucket"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	buckets := filestore.Open(filestore.Options{Dir: out.dir})
 	tasks, err := transfer.Open(transfer.Options{
-		DB: db, Streams: taskStreams{streams}, Logs: engine, Store: filestore.Open(filestore.Options{Dir: out.dir}),
+		DB: db, Streams: taskStreams{streams}, Logs: engine, Store: buckets,
 		Destinations: map[transfer.Type]transfer.Opener{transfer.DWS: out, transfer.MRS: out, transfer.DLI: out, transfer.CloudTable: out},
-		Agency:       func(string, string) error { return out.agency },
+		Agency:       func(string, string) (transfer.Store, error) { return buckets, out.agency },
 		Exceeded:     func() bool { return enforce },
 		Now:          now, Logger: slog.New(slog.DiscardHandler), Tick: time.Hour,
 	})

@@ -43,12 +43,17 @@ func (t *Tasks) batch(row *Task, partition int32, i *Intent) (Batch, error) {
 		return Batch{}, fmt.Errorf("time zone of a batch: %w", err)
 	}
 	password, err := t.vault.open(row.ID, row.Secret)
-	target := row.target(i.Stream, password)
-	target.Descriptor = i.Descriptor
+	if err != nil {
+		return Batch{}, err
+	}
+	target, err := t.target(row, i.Stream, i.Descriptor, password)
+	if err != nil {
+		return Batch{}, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
 	return Batch{
 		Target: target, Partition: partition, First: i.First, Last: i.Last,
 		Generated: time.UnixMilli(i.Generated).In(zone),
-	}, err
+	}, nil
 }
 
 // Name returns the file name of a part of the batch, without directory (D-10).

@@ -14,6 +14,7 @@ type Target struct {
 	Stream     Stream
 	Descriptor Descriptor
 	Password   string // the secret that the descriptor hides; never to be logged
+	Store      Store  // with the credentials of the task's agency
 }
 
 // An Opener reaches the destinations of one type. Its methods may be called at
@@ -30,11 +31,13 @@ type Opener interface {
 // A Sink writes batches to one destination. Deliver is called by several
 // goroutines, for one partition by one at a time.
 type Sink interface {
-	// Deliver returns nil only when b is durable at the destination. It is
-	// called again with the same batch after an error, a lost reply or a
-	// restart, and must then leave the destination as one call would have. An
-	// error that wraps ErrRefused will not be cured by trying again.
-	Deliver(ctx context.Context, b Batch) error
+	// Deliver returns nil only when b is durable at the destination, but for
+	// the records that the destination rejected and the task's descriptor
+	// allows to be lost. It is called again with the same batch after an error,
+	// a lost reply or a restart, and must then leave the destination as one call
+	// would have. An error that wraps ErrRefused will not be cured by trying
+	// again.
+	Deliver(ctx context.Context, b Batch) (rejected int64, err error)
 
 	// Close releases what the sink holds. It has nothing left to write.
 	Close()
@@ -74,4 +77,7 @@ type Store interface {
 
 	// Has reports whether there is such an object, whole.
 	Has(ctx context.Context, bucket, key string) (bool, error)
+
+	// Delete removes an object. One that is not there is no error.
+	Delete(ctx context.Context, bucket, key string) error
 }

@@ -12,38 +12,38 @@ import (
 
 // objects delivers to OBS: each batch is one object, or one for each time
 // directory when the directory follows the records (OBS-1 to OBS-4).
-type objects struct{ store Store }
+type objects struct{}
 
-// Objects returns what delivers tasks of type OBS to a store.
-func Objects(store Store) Opener { return objects{store} }
+// Objects returns what delivers tasks of type OBS.
+func Objects() Opener { return objects{} }
 
 // Check implements Opener. The bucket of a task is checked by its owner.
 func (objects) Check(context.Context, Target) error { return nil }
 
 // Open implements Opener.
-func (o objects) Open(context.Context, Target) (Sink, error) { return o, nil }
+func (objects) Open(context.Context, Target) (Sink, error) { return objects{}, nil }
 
 // Close implements Sink.
 func (objects) Close() {}
 
 // Deliver implements Sink: putting the same objects again changes nothing.
-func (o objects) Deliver(ctx context.Context, b Batch) error {
+func (objects) Deliver(ctx context.Context, b Batch) (rejected int64, err error) {
 	bucket := b.Target.Descriptor.Text("obs_bucket_path")
 	for _, f := range filesOf(&b) {
-		if err := o.store.Put(ctx, bucket, f.key, delimited(f.records, b.Target.Descriptor.delimiter())); err != nil {
-			return err
+		if err := b.Target.Store.Put(ctx, bucket, f.key, delimited(f.records, b.Target.Descriptor.delimiter())); err != nil {
+			return 0, err
 		}
 	}
-	return nil
+	return 0, nil
 }
 
 // Delivered implements Settler. Which objects a batch was split into cannot be
 // told without its records.
-func (o objects) Delivered(ctx context.Context, b Batch) (bool, error) {
+func (objects) Delivered(ctx context.Context, b Batch) (bool, error) {
 	if b.Target.Descriptor.split() {
 		return false, nil
 	}
-	return o.store.Has(ctx, b.Target.Descriptor.Text("obs_bucket_path"), b.key(b.Generated, b.First, b.Last))
+	return b.Target.Store.Has(ctx, b.Target.Descriptor.Text("obs_bucket_path"), b.key(b.Generated, b.First, b.Last))
 }
 
 // delimiter ends each record of a text file (4.3-N1, 4.3-N2).

@@ -375,9 +375,9 @@ func (t *Tasks) deliver(ctx context.Context, k *task, row *Task, r *run, b *batc
 		return discarded, nil
 	}
 	if !r.intent.Diverted {
-		err := t.offer(ctx, b.Batch)
+		rejected, err := t.offer(ctx, b.Batch)
 		if err == nil || !t.exhausted(k, r, b) || errors.Is(err, ErrRefused) || ctx.Err() != nil {
-			return discarded, err
+			return discarded + rejected, err
 		}
 		diverted := *r.intent
 		diverted.Diverted = true
@@ -388,10 +388,10 @@ func (t *Tasks) deliver(ctx context.Context, k *task, row *Task, r *run, b *batc
 	return discarded + int64(len(b.Records)), t.divert(ctx, b)
 }
 
-func (t *Tasks) offer(ctx context.Context, b Batch) error {
+func (t *Tasks) offer(ctx context.Context, b Batch) (rejected int64, err error) {
 	sink, err := t.openSink(ctx, b.Target)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer sink.Close()
 	return sink.Deliver(ctx, b)
@@ -423,7 +423,7 @@ func (t *Tasks) setAside(ctx context.Context, b *batch) error {
 	if bucket == "" {
 		return nil // CT-7
 	}
-	return t.opts.Store.Put(ctx, bucket, key, lines(b.spoiled))
+	return b.Target.Store.Put(ctx, bucket, key, lines(b.spoiled))
 }
 
 // divert writes a batch to the error directory, as it would have been staged.
@@ -436,7 +436,7 @@ func (t *Tasks) divert(ctx context.Context, b *batch) error {
 	if bucket == "" {
 		return nil // CT-7
 	}
-	return t.opts.Store.Put(ctx, bucket, key, delimited(b.Records, "\n"))
+	return b.Target.Store.Put(ctx, bucket, key, delimited(b.Records, "\n"))
 }
 
 // pass records that a batch is done.

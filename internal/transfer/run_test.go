@@ -629,7 +629,8 @@ func TestDirectoryOfTheRecord(t *testing.T) { // OBS-3
 	}
 }
 
-// A table is a destination with retry_duration, which fails as told.
+// A table is a destination with retry_duration, which fails as told and rejects
+// empty records.
 type table struct {
 	mu   sync.Mutex
 	err  error
@@ -644,16 +645,20 @@ func (d *table) Open(_ context.Context, t transfer.Target) (transfer.Sink, error
 	return d, nil
 }
 func (d *table) Close() {}
-func (d *table) Deliver(_ context.Context, b transfer.Batch) error {
+func (d *table) Deliver(_ context.Context, b transfer.Batch) (rejected int64, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.err != nil {
-		return d.err
+		return 0, d.err
 	}
 	for _, rec := range b.Records {
+		if len(rec.Data) == 0 {
+			rejected++
+			continue
+		}
 		d.rows = append(d.rows, string(rec.Data))
 	}
-	return nil
+	return rejected, nil
 }
 
 func TestErrorDirectory(t *testing.T) { // D-8, D-9, Q-13
@@ -694,9 +699,9 @@ func TestErrorDirectory(t *testing.T) { // D-8, D-9, Q-13
 		if got := fmt.Sprint(objects(t, r.disk)); got != "map[p/dws_error/s-t-shardId-0000000000-0-1.csv:1,2\n3,4\n]" {
 			t.Errorf("retry %d: %s", retry, got)
 		}
-		r.put(0, "5,6")
+		r.put(0, "5,6", "") // DWS-7: what the table rejects is discarded
 		r.round()
-		if s := r.status(); s.State != transfer.Running || fmt.Sprint(d.rows) != "[5,6]" {
+		if s := r.status(); s.State != transfer.Running || fmt.Sprint(d.rows) != "[5,6]" || s.Partitions[0].Discarded != 3 {
 			t.Errorf("retry %d: the table has %v, status %+v", retry, d.rows, s)
 		}
 	}
@@ -905,5 +910,48 @@ func TestSecretsAtRest(t *testing.T) { // E25-R2
 	r.round()
 	if s := r.status(); s.State != transfer.Abnormal || !strings.Contains(s.Error, "another key") {
 		t.Errorf("with another key: %+v", s)
+	}
+}
+
+// TestAgency has a task deliver with what its agency reaches, which may change.
+func TestAgency(t *testing.T) { // 4.2 agency_name, DIS.4335
+	r := newRig(t, 1)
+	own, theirs := filestore.Open(filestore.Options{Dir: "obs", FS: r.disk}), vfs.NewMem()
+	for _, dir := range []string{"obs", "obs/b"} {
+		if err := theirs.Mkdir(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	known := true
+	r.opts.Store = own
+	r.opts.Agency = func(project, name string) (transfer.Store, error) {
+		if project != "p" || name != "a" || !known {
+			return nil, transfer.ErrAgency
+		}
+		return filestore.Open(filestore.Options{Dir: "obs", FS: theirs}), nil
+	}
+	r.open(r.disk)
+	r.create("")
+	r.put(0, "x")
+	known = false
+	r.round()
+	if s := r.status(); s.State != transfer.Failed || !strings.Contains(s.Error, "agency") {
+		t.Errorf("without its agency: %+v", s)
+	}
+	known = true
+	if err := r.tasks.Start(streamID, []string{"t"}); err != nil {
+		t.Fatal(err)
+	}
+	r.round()
+	r.checkWhole(theirs)
+	if got := objects(t, r.disk); len(got) != 0 {
+		t.Errorf("delivered with the server's own credentials: %v", got)
+	}
+	other, err := transfer.Parse(transfer.OBS, json.RawMessage(`{"task_name":"u","agency_name":"other","obs_bucket_path":"b"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.tasks.Create(t.Context(), streamID, other); !errors.Is(err, transfer.ErrAgency) {
+		t.Errorf("an unknown agency: %v", err)
 	}
 }

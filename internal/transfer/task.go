@@ -163,7 +163,7 @@ func (t *Tasks) Create(ctx context.Context, streamID string, d Descriptor) error
 	}
 	defer free()
 	secret := d.hide()
-	if err := t.examine(ctx, row.target(stream, secret)); err != nil {
+	if err := t.examine(ctx, &row, stream, secret); err != nil {
 		return err
 	}
 	row.Secret = t.vault.seal(row.ID, secret)
@@ -233,13 +233,16 @@ func (t *Tasks) place(ctx context.Context, k *task, stream Stream) error {
 	return nil
 }
 
-func (row *Task) target(stream Stream, password string) Target {
-	return Target{TaskID: row.ID, TaskName: row.Name, Stream: stream, Descriptor: row.Descriptor, Password: password}
+// target returns what a task with that descriptor delivers to. ErrAgency.
+func (t *Tasks) target(row *Task, stream Stream, d Descriptor, password string) (Target, error) {
+	store, err := t.opts.Agency(stream.Project, d.Text("agency_name"))
+	return Target{TaskID: row.ID, TaskName: row.Name, Stream: stream, Descriptor: d, Password: password, Store: store}, err
 }
 
 // examine looks whether the outside world has what a task needs (TC-R6).
-func (t *Tasks) examine(ctx context.Context, target Target) error {
-	if err := t.opts.Agency(target.Stream.Project, target.Descriptor.Text("agency_name")); err != nil {
+func (t *Tasks) examine(ctx context.Context, row *Task, stream Stream, password string) error {
+	target, err := t.target(row, stream, row.Descriptor, password)
+	if err != nil {
 		return err
 	}
 	opener, err := t.opener(target.Descriptor.Type)
@@ -253,7 +256,7 @@ func (t *Tasks) examine(ctx context.Context, target Target) error {
 	if bucket == "" {
 		return nil
 	}
-	return t.opts.Store.Bucket(ctx, bucket)
+	return target.Store.Bucket(ctx, bucket)
 }
 
 // missing is what a server without destinations of a type does not have.
@@ -262,7 +265,7 @@ var missing = map[Type]error{DWS: ErrDWSCluster, MRS: ErrMRSCluster, DLI: ErrDLI
 // opener returns what reaches destinations of a type.
 func (t *Tasks) opener(kind Type) (Opener, error) {
 	if kind == OBS {
-		return Objects(t.opts.Store), nil
+		return Objects(), nil
 	}
 	if o := t.opts.Destinations[kind]; o != nil {
 		return o, nil
@@ -305,7 +308,7 @@ func (t *Tasks) Update(ctx context.Context, streamID string, change Descriptor) 
 	if err != nil {
 		return err
 	}
-	if err := t.examine(ctx, row.target(stream, secret)); err != nil {
+	if err := t.examine(ctx, &row, stream, secret); err != nil {
 		return err
 	}
 	row.Revision++

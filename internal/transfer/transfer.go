@@ -29,7 +29,8 @@ type Options struct {
 	Logs    Logs        // required
 
 	// Store is what stands in for OBS: where OBS tasks deliver, and where the
-	// others put what they cannot deliver. Required.
+	// others put what they cannot deliver. It has the server's own credentials.
+	// Required.
 	Store Store
 
 	// Destinations are the other types of destination this server can deliver
@@ -37,9 +38,10 @@ type Options struct {
 	// that tasks of it are refused.
 	Destinations map[Type]Opener
 
-	// Agency says whether a project may use an agency, with ErrAgency if not.
-	// By default every name is accepted.
-	Agency func(project, name string) error
+	// Agency returns the Store with the credentials of an agency, or ErrAgency
+	// when the project has none of that name. It is asked again for every batch.
+	// By default every name is accepted and stands for the server itself.
+	Agency func(project, name string) (Store, error)
 
 	Now    func() time.Time // default time.Now
 	Logger *slog.Logger     // default slog.Default
@@ -64,7 +66,7 @@ type Options struct {
 
 func (o *Options) setDefaults() {
 	if o.Agency == nil {
-		o.Agency = func(string, string) error { return nil }
+		o.Agency = func(string, string) (Store, error) { return o.Store, nil }
 	}
 	if o.Now == nil {
 		o.Now = time.Now

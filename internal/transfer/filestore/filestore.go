@@ -85,6 +85,20 @@ func (s *Store) Has(_ context.Context, bucket, key string) (bool, error) {
 	return true, f.Close()
 }
 
+// Delete implements transfer.Store.
+func (s *Store) Delete(_ context.Context, bucket, key string) error {
+	dir, name, err := s.locate(bucket, key)
+	if err != nil {
+		return err
+	}
+	if err := s.fs.Remove(dir + "/" + name); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return s.fs.SyncDir(dir)
+}
+
 // locate returns directory and name of an object's file. What would lie
 // elsewhere than in the bucket is refused.
 func (s *Store) locate(bucket, key string) (dir, name string, err error) {

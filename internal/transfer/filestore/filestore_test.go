@@ -29,8 +29,8 @@ func TestSink(t *testing.T) {
 			t.Fatal(err)
 		}
 		return sinktest.Destination{
-			Opener: transfer.Objects(filestore.Open(filestore.Options{Dir: dir})),
-			Target: transfer.Target{TaskID: "1", TaskName: "t", Stream: transfer.Stream{Name: "s"}, Descriptor: d},
+			Opener: transfer.Objects(),
+			Target: transfer.Target{TaskID: "1", TaskName: "t", Stream: transfer.Stream{Name: "s"}, Descriptor: d, Store: filestore.Open(filestore.Options{Dir: dir})},
 			Rows:   func() []string { return rows(t, bucket) },
 			Vanish: func() { os.RemoveAll(bucket) },
 		}
@@ -88,6 +88,14 @@ func TestPutSurvivesEveryFault(t *testing.T) {
 			}
 			if has, err := again.Has(t.Context(), "b", key); err != nil || !has {
 				t.Fatalf("fault %d: has %v, %v", n, has, err)
+			}
+			for range 2 {
+				if err := again.Delete(t.Context(), "b", key); err != nil {
+					t.Fatalf("fault %d: delete: %v", n, err)
+				}
+			}
+			if has, err := again.Has(t.Context(), "b", key); err != nil || has {
+				t.Fatalf("fault %d: has %v, %v after it was deleted", n, has, err)
 			}
 		}
 		if !fault.Fired() {

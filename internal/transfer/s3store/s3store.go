@@ -131,6 +131,15 @@ func (s *Store) Has(ctx context.Context, bucket, key string) (bool, error) {
 	return err == nil, err
 }
 
+// Delete implements transfer.Store.
+func (s *Store) Delete(ctx context.Context, bucket, key string) error {
+	err := s.client.RemoveObject(ctx, bucket, key, minio.RemoveObjectOptions{})
+	if err == nil || minio.ToErrorResponse(err).Code == minio.NoSuchKey {
+		return nil
+	}
+	return classify(bucket, err)
+}
+
 // classify says what trying again would not cure.
 func classify(bucket string, err error) error {
 	switch minio.ToErrorResponse(err).Code {

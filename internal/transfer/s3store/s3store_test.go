@@ -112,8 +112,8 @@ func TestSink(t *testing.T) {
 			t.Fatal(err)
 		}
 		return sinktest.Destination{
-			Opener: transfer.Objects(open(t, endpoint, nil)),
-			Target: transfer.Target{TaskID: "1", TaskName: "t", Stream: transfer.Stream{Name: "s"}, Descriptor: d},
+			Opener: transfer.Objects(),
+			Target: transfer.Target{TaskID: "1", TaskName: "t", Stream: transfer.Stream{Name: "s"}, Descriptor: d, Store: open(t, endpoint, nil)},
 			Rows: func() (rows []string) {
 				for _, content := range contents(t, client) {
 					rows = append(rows, strings.Split(strings.TrimSuffix(content, "\n"), "\n")...)
@@ -187,8 +187,13 @@ func TestPutSurvivesEveryFault(t *testing.T) {
 				for left := range client.ListIncompleteUploads(t.Context(), bucket, "", true) {
 					t.Errorf("%s, %s at request %d: an upload of %s is left", name, fault, n, left.Key)
 				}
-				if err := client.RemoveObject(t.Context(), bucket, key, minio.RemoveObjectOptions{}); err != nil {
-					t.Fatal(err)
+				for range 2 {
+					if err := open(t, endpoint, nil).Delete(t.Context(), bucket, key); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if got := contents(t, client); len(got) != 0 {
+					t.Fatalf("%s, %s at request %d: an object that was deleted is there", name, fault, n)
 				}
 				if l.requests <= n {
 					break

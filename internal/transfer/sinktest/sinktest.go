@@ -65,7 +65,7 @@ func (d Destination) open(t *testing.T) transfer.Sink {
 
 func deliver(t *testing.T, s transfer.Sink, b transfer.Batch) {
 	t.Helper()
-	if err := s.Deliver(t.Context(), b); err != nil {
+	if _, err := s.Deliver(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -124,7 +124,7 @@ func cancelled(t *testing.T, d Destination) {
 	s, a := d.open(t), d.batch(0, 0, 1000)
 	for _, wait := range []time.Duration{0, 10 * time.Microsecond, time.Millisecond} {
 		ctx, stop := context.WithTimeout(t.Context(), wait)
-		if err := s.Deliver(ctx, a); err == nil {
+		if _, err := s.Deliver(ctx, a); err == nil {
 			d.check(t, a)
 		}
 		stop()
@@ -148,7 +148,7 @@ func restart(t *testing.T, d Destination) {
 func refused(t *testing.T, d Destination) {
 	s := d.open(t)
 	d.Vanish()
-	if err := s.Deliver(t.Context(), d.batch(0, 0, 1)); !errors.Is(err, transfer.ErrRefused) {
+	if _, err := s.Deliver(t.Context(), d.batch(0, 0, 1)); !errors.Is(err, transfer.ErrRefused) {
 		t.Errorf("got %v, want ErrRefused", err)
 	}
 }
@@ -164,7 +164,7 @@ func together(t *testing.T, d Destination) {
 		mine := all[len(all)-3:]
 		going.Go(func() {
 			for _, b := range mine {
-				if err := s.Deliver(t.Context(), b); err != nil {
+				if _, err := s.Deliver(t.Context(), b); err != nil {
 					t.Error(err)
 				}
 			}
