@@ -40,13 +40,20 @@ func python(t *testing.T) string {
 
 func TestPythonLegacy(t *testing.T) {
 	interpreter := python(t)
-	s := harness.Start(t, harness.Options{Args: []string{"--empty-wait", "0s"}})
+	run := func(s *harness.Server, encoding, signature string) {
+		cmd := exec.Command(interpreter, "testdata/python_legacy.py", s.URL, harness.Project, encoding, signature)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s, encoding %q, signature %s: %v\n%s", s.URL, encoding, signature, err, out)
+		}
+	}
+	open := harness.Start(t, harness.Options{Args: []string{"--empty-wait", "0s"}})
+	for _, encoding := range []string{"", "protobuf"} {
+		run(open, encoding, "derived")
+	}
+	s := guarded(t)
 	for _, encoding := range []string{"", "protobuf"} {
 		for _, signature := range []string{"derived", "plain"} {
-			cmd := exec.Command(interpreter, "testdata/python_legacy.py", s.URL, harness.Project, encoding, signature)
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Errorf("encoding %q, signature %s: %v\n%s", encoding, signature, err, out)
-			}
+			run(s, encoding, signature)
 		}
 	}
 }

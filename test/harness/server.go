@@ -191,7 +191,7 @@ func (s *Server) Ready(t testing.TB) {
 		}
 		s.Address = serves[0]
 		s.URL = scheme + "://" + s.Address
-		s.client = newClient(s.URL, Project, s.trust(t))
+		s.client = newClient(s.URL, Project, s.Trust(t))
 	case <-time.After(patience):
 		t.Fatal("the server did not start")
 	}
@@ -205,9 +205,9 @@ func (s *Server) Ready(t testing.TB) {
 // CA is the file of the authority that a server with tls.mode auto makes.
 func (s *Server) CA() string { return filepath.Join(s.Dir, "tls", "ca.pem") }
 
-// trust returns what a client needs to shake hands with the server: its authority,
-// if it has made one.
-func (s *Server) trust(t testing.TB) *tls.Config {
+// Trust returns what a client needs to shake hands with the server: its authority,
+// if it has made one, nil otherwise.
+func (s *Server) Trust(t testing.TB) *tls.Config {
 	t.Helper()
 	pem, err := os.ReadFile(s.CA())
 	if errors.Is(err, fs.ErrNotExist) {
