@@ -8,7 +8,10 @@
 //
 //	DIS_ENDPOINT, DIS_CA      where the server is, and what it is to trust with TLS
 //	DIS_PROJECT, DIS_REGION   a project of its own
+//	DIS_PROJECT_NAME          the project's name
 //	DIS_AK, DIS_SK            its access key
+//	DIS_DOMAIN, DIS_USER      the account and the user it belongs to
+//	DIS_PASSWORD              the user's password
 //	DIS_AK2, DIS_SK2          that of another account, which
 //	DIS_PROJECT2              owns this project
 //	DIS_BINARY                the server, for what needs one that can be stopped
@@ -90,6 +93,8 @@ func modes(clients []client) []mode {
 }
 
 const (
+	region                         = "region-1"
+	domain, user, password         = "acme", "alice", "password-of-the-tests"
 	accessKey, secretKey           = "ACCESSKEYOFTESTS0001", "secret-key-of-the-tests"
 	otherAccessKey, otherSecretKey = "ACCESSKEYOFTESTS0002", "secret-key-of-the-other"
 	otherProject                   = "0000000000000000000000006f746865"
@@ -101,16 +106,16 @@ func domains(clients []client) string {
 	type object map[string]any
 	account := func(domain, user, ak, sk string, projects []object) object {
 		return object{"name": domain, "projects": projects, "users": []object{{
-			"name": user, "password": "password-of-the-tests", "access_keys": []object{{"ak": ak, "sk": sk}},
+			"name": user, "password": password, "programmatic": true, "access_keys": []object{{"ak": ak, "sk": sk}},
 		}}}
 	}
 	var projects []object
 	for _, c := range clients {
-		projects = append(projects, object{"name": "region-1_" + c.dir, "id": c.project()})
+		projects = append(projects, object{"name": c.projectName(), "id": c.project()})
 	}
-	other := []object{{"name": "region-1", "id": otherProject}}
+	other := []object{{"name": region, "id": otherProject}}
 	text, _ := json.Marshal([]object{
-		account("acme", "alice", accessKey, secretKey, projects),
+		account(domain, user, accessKey, secretKey, projects),
 		account("other", "bob", otherAccessKey, otherSecretKey, other),
 	}) // strings cannot fail
 	return string(text)
@@ -118,6 +123,8 @@ func domains(clients []client) string {
 
 // project is the id of the project that a client has for itself.
 func (c client) project() string { return fmt.Sprintf("%032x", []byte(c.dir)[:min(len(c.dir), 16)]) }
+
+func (c client) projectName() string { return region + "_" + c.dir }
 
 // A result is what the runs of a client showed.
 type result struct {
@@ -317,8 +324,10 @@ func (s *server) environment(c client) []string {
 	return []string{
 		"DIS_ENDPOINT=" + s.url,
 		"DIS_PROJECT=" + c.project(),
-		"DIS_REGION=region-1",
+		"DIS_PROJECT_NAME=" + c.projectName(),
+		"DIS_REGION=" + region,
 		"DIS_AK=" + accessKey, "DIS_SK=" + secretKey,
+		"DIS_DOMAIN=" + domain, "DIS_USER=" + user, "DIS_PASSWORD=" + password,
 		"DIS_CA=" + filepath.Join(s.data, "tls", "ca.pem"),
 		"DIS_AK2=" + otherAccessKey, "DIS_SK2=" + otherSecretKey, "DIS_PROJECT2=" + otherProject,
 		"DIS_BINARY=" + s.bin,

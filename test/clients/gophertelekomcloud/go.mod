@@ -1,0 +1,7 @@
+module disd/test/clients/gophertelekomcloud
+
+go 1.26.0
+
+require github.com/opentelekomcloud/gophertelekomcloud v0.9.3
+
+require gopkg.in/yaml.v2 v2.3.0 // indirect
