@@ -32,6 +32,35 @@ func blocks(t *testing.T, page string) map[string][]string {
 	return found
 }
 
+// python returns an interpreter that has the legacy Python SDK, in an environment
+// below bin/ that is kept for the next time. Without Python or an index of
+// packages the test is skipped.
+func python(t *testing.T) string {
+	t.Helper()
+	root, err := harness.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const sdk = "huaweicloud-sdk-python-dis==2.0.8"
+	dir := filepath.Join(root, "bin", "python", sdk)
+	interpreter := filepath.Join(dir, "bin", "python")
+	if _, err := os.Stat(filepath.Join(dir, "complete")); err == nil {
+		return interpreter
+	}
+	for _, step := range [][]string{
+		{"python3", "-m", "venv", "--clear", dir},
+		{interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", sdk, "protobuf<3.21"}, // what its generated code needs
+	} {
+		if out, err := exec.Command(step[0], step[1:]...).CombinedOutput(); err != nil {
+			t.Skipf("no %s: %v: %v\n%s", sdk, step, err, out)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "complete"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return interpreter
+}
+
 // TestReadme runs the programs of the README as they stand there, but for the
 // endpoint.
 func TestReadme(t *testing.T) {
