@@ -1,13 +1,24 @@
 import com.huaweicloud.dis.*;
+import com.huaweicloud.dis.core.Request;
+import com.huaweicloud.dis.core.handler.AsyncHandler;
+import com.huaweicloud.dis.core.http.HttpMethodName;
+import com.huaweicloud.dis.http.exception.HttpClientErrorException;
 import com.huaweicloud.dis.iface.app.request.*;
+import com.huaweicloud.dis.iface.app.response.*;
 import com.huaweicloud.dis.iface.data.request.*;
 import com.huaweicloud.dis.iface.data.response.*;
 import com.huaweicloud.dis.iface.stream.request.*;
 import com.huaweicloud.dis.iface.stream.response.*;
+import com.huaweicloud.dis.iface.transfertask.model.BatchTransferTask;
+import com.huaweicloud.dis.iface.transfertask.request.*;
+import com.huaweicloud.dis.iface.transfertask.response.*;
 import com.huaweicloud.dis.util.compress.CompressionType;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.*;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+import org.apache.http.HttpRequest;
 
 /** The demos of the legacy Java SDK in one program. Its argument is the encoding. */
 public class Main {
@@ -145,7 +156,11 @@ public class Main {
             fails("DIS.4332", () -> dis.describeApp("nobody"));
             ListAppsRequest r = new ListAppsRequest();
             r.setLimit(100);
-            if (dis.listApps(r).getApps().isEmpty()) throw new AssertionError("no apps");
+            ListAppsResult l = dis.listApps(r);
+            equal(l.getApps().stream().map(DescribeAppResult::getAppName).toList(), List.of(app));
+            equal(l.getHasMoreApp(), false);
+            r.setExclusiveStartAppName(app);
+            equal(dis.listApps(r).getApps(), List.of());
         });
         check("put records", () -> {
             PutRecordsResult r = dis.putRecords(request(stream,
@@ -209,11 +224,23 @@ public class Main {
             dis.commitCheckpoint(r);
             equal(dis.getCheckpoint(get).getSequenceNumber(), "2");
             equal(dis.getCheckpoint(get).getMetadata(), "m");
+            fails("DIS.4224", () -> {
+                r.setSequenceNumber("999");
+                dis.commitCheckpoint(r);
+            });
             ListStreamConsumingStateRequest state = new ListStreamConsumingStateRequest();
             state.setAppName(app);
             state.setStreamName(stream);
             state.setLimit(100);
-            equal(dis.listStreamConsumingState(state).getPartitionConsumingStates().size(), 2);
+            List<PartitionConsumingState> states = dis.listStreamConsumingState(state).getPartitionConsumingStates();
+            equal(states.stream().map(PartitionConsumingState::getSequenceNumber).toList(), List.of("2", "-1"));
+            PartitionConsumingState first = states.get(0);
+            equal(List.of(first.getPartitionId(), first.getMetadata(), first.getEarliestOffset(), first.getStatus()),
+                List.of("shardId-0000000000", "m", 0L, "ACTIVE"));
+            equal(read(cursor(stream, "0", "AT_SEQUENCE_NUMBER", first.getLatestOffset().toString())).getRecords(), List.of());
+            ListAppsRequest users = new ListAppsRequest();
+            users.setStreamName(stream);
+            equal(dis.listApps(users).getApps().stream().map(DescribeAppResult::getAppName).toList(), List.of(app));
             DeleteCheckpointRequest delete = new DeleteCheckpointRequest();
             delete.setStreamName(stream);
             delete.setAppName(app);
@@ -235,12 +262,59 @@ public class Main {
             equal(r.getTargetPartitionCount(), 3);
             equal(describe(stream).getWritablePartitionCount(), 3);
         });
+        check("consumer by time", () -> {
+            dis.putRecords(request(stream, entry("old", null, "2")));
+            Thread.sleep(50);
+            long now = System.currentTimeMillis();
+            PutRecordsRequest put = request(stream, entry("new", null, "2"));
+            put.getRecords().get(0).setTimestamp(1_700_000_000_000L);
+            dis.putRecords(put);
+            GetPartitionCursorRequest r = new GetPartitionCursorRequest();
+            r.setStreamName(stream);
+            r.setPartitionId("2");
+            r.setCursorType("AT_TIMESTAMP");
+            r.setTimestamp(now);
+            var records = read(dis.getPartitionCursor(r).getPartitionCursor()).getRecords();
+            equal(records.stream().map(Main::text).toList(), List.of("new"));
+            equal(records.get(0).getTimestamp(), 1_700_000_000_000L);
+            r.setTimestamp(now + 3_600_000);
+            equal(read(dis.getPartitionCursor(r).getPartitionCursor()).getRecords(), List.of());
+        });
         check("asynchronous client", () -> {
             DISClientAsync async = new DISClientAsync(config());
-            PutRecordsResult r = async.putRecordsAsync(request(stream, entry("async", null, "2"))).get();
-            equal(r.getFailedRecordCount().get(), 0);
+            equal(async.putRecordsAsync(request(stream, entry("async", null, "2"))).get().getFailedRecordCount().get(), 0);
             async.close();
         });
+        check("NIO client", () -> {
+            DISClientAsync2 nio = new DISClientAsync2(config());
+            PutRecordsResult put = nio.putRecordsAsync(request(stream, entry("nio", null, "2"), entry("y", null, "77"))).get();
+            equal(put.getRecords().get(1).getErrorCode(), "DIS.4302");
+            DescribeStreamRequest describe = new DescribeStreamRequest();
+            describe.setStreamName(stream);
+            equal(nio.describeStreamAsync(describe).get().getPartitions().size(), 3);
+            GetPartitionCursorRequest c = new GetPartitionCursorRequest();
+            c.setStreamName(stream);
+            c.setPartitionId("2");
+            c.setCursorType("AT_SEQUENCE_NUMBER");
+            c.setStartingSequenceNumber(put.getRecords().get(0).getSequenceNumber());
+            GetRecordsRequest r = new GetRecordsRequest();
+            r.setPartitionCursor(nio.getPartitionCursorAsync(c).get().getPartitionCursor());
+            CompletableFuture<GetRecordsResult> called = new CompletableFuture<>();
+            nio.getRecordsAsync(r, new AsyncHandler<GetRecordsResult>() {
+                public void onError(Exception e) { called.completeExceptionally(e); }
+                public void onSuccess(GetRecordsResult result) { called.complete(result); }
+            });
+            equal(called.get(30, TimeUnit.SECONDS).getRecords().stream().map(Main::text).toList(), List.of("nio"));
+            try {
+                nio.putRecordsAsync(request("nowhere", entry("x", null, null))).get();
+                throw new AssertionError("no DIS.4301");
+            } catch (HttpClientErrorException e) { // unlike the other clients' exceptions it has the code in its body only
+                if (!e.getResponseBodyAsString().contains("DIS.4301")) throw e;
+            }
+            nio.close();
+        });
+        check("transfer tasks", () -> transferTasks(stream));
+        check("another account's stream, by id", () -> anotherAccount(stream));
         check("delete does not leak connections", () -> {
             for (int i = 0; i < 120; i++) { // more than the pool of 100
                 dis.createApp("leak-" + variant + i);
@@ -256,6 +330,115 @@ public class Main {
         });
         System.exit(0);
     }
+
+    static void transferTasks(String stream) {
+        OBSDestinationDescriptorRequest obs = new OBSDestinationDescriptorRequest();
+        obs.setTransferTaskName("task");
+        obs.setAgencyName("dis_admin_agency");
+        obs.setObsBucketPath("bucket");
+        obs.setFilePrefix("java");
+        obs.setDeliverTimeInterval(60);
+        obs.setConsumerStrategy("LATEST");
+        CreateTransferTaskRequest create = new CreateTransferTaskRequest();
+        create.setStreamName(stream);
+        create.setDestinationType(StreamDestinationType.OBS);
+        create.setObsDestinationDescriptor(obs);
+        dis.createTransferTask(create);
+
+        ListTransferTasksRquest list = new ListTransferTasksRquest();
+        list.setStreamName(stream);
+        ListTransferTasksResult l = dis.listTransferTasks(list);
+        equal(l.getTaskNumber(), 1);
+        equal(l.getTasks().get(0).getTransferTaskName() + l.getTasks().get(0).getDestinationType(), "taskOBS");
+
+        DescribeTransferTaskRequest describe = new DescribeTransferTaskRequest();
+        describe.setStreamName(stream);
+        describe.setTransferTaskName("task");
+        DescribeTransferTaskResult d = dis.describeTransferTask(describe);
+        equal(d.getObsDestinationDescription().getFilePrefix() + d.getObsDestinationDescription().getDeliverTimeInterval(), "java60");
+        equal(d.getPartitions().stream().map(PartitionTransferResult::getPartitionId).toList(),
+            List.of("shardId-0000000000", "shardId-0000000001", "shardId-0000000002"));
+
+        BatchTransferTask task = new BatchTransferTask();
+        task.setTaskId(d.getTransferTaskId());
+        for (String[] step : new String[][] {{"stop", "PAUSED"}, {"start", "RUNNING"}}) {
+            BatchTransferTaskRequest batch = new BatchTransferTaskRequest();
+            batch.setStreamName(stream);
+            batch.setAction(step[0]);
+            batch.setTransferTasks(List.of(task));
+            dis.batchTransferTask(batch);
+            equal(dis.describeTransferTask(describe).getState(), step[1]);
+        }
+        DeleteTransferTaskRequest delete = new DeleteTransferTaskRequest();
+        delete.setStreamName(stream);
+        delete.setTransferTaskName("task");
+        dis.deleteTransferTask(delete);
+        equal(dis.listTransferTasks(list).getTaskNumber(), 0);
+    }
+
+    /** The owner's client, with the one call that the SDK lacks. */
+    static class Owner extends DISClient {
+        Owner(DISConfig config) { super(config); }
+
+        void allow(String stream, String id, String action) {
+            Request<HttpRequest> r = buildRequest(HttpMethodName.POST, disConfig.getEndpoint(),
+                "/v2/" + disConfig.getProjectId() + "/streams/" + stream + "/policies/");
+            request(Map.of("stream_id", id, "principal_name", "other.*", "action_type", action, "effect", "accept"), r, null);
+        }
+    }
+
+    /** Another account uses the stream, by its id, with a project and an app of its own. */
+    static void anotherAccount(String stream) throws Exception {
+        String id = describe(stream).getStreamId(), app = "guest-" + variant;
+        DIS guest = new DISClient(config().setProjectId(System.getenv("DIS_PROJECT2"))
+            .setAK(System.getenv("DIS_AK2")).setSK(System.getenv("DIS_SK2")));
+        PutRecordsRequest put = request(null, entry("guest", null, "1"));
+        put.setStreamId(id);
+        if (REQUIRED) { // else everybody may do everything
+            fails("DIS.4116", () -> guest.putRecords(put));
+            Owner owner = new Owner(config());
+            for (String action : List.of("putRecords", "getRecords", "getStreamInfo")) owner.allow(stream, id, action);
+        }
+        PutRecordsResult written = guest.putRecords(put);
+        equal(written.getFailedRecordCount().get(), 0);
+        String sequence = written.getRecords().get(0).getSequenceNumber();
+        DescribeStreamRequest describe = new DescribeStreamRequest();
+        describe.setStreamId(id);
+        equal(guest.describeStream(describe).getStreamName(), stream);
+
+        GetPartitionCursorRequest c = new GetPartitionCursorRequest();
+        c.setStreamId(id);
+        c.setPartitionId("1");
+        c.setCursorType("AT_SEQUENCE_NUMBER");
+        c.setStartingSequenceNumber(sequence);
+        GetRecordsRequest get = new GetRecordsRequest();
+        get.setPartitionCursor(guest.getPartitionCursor(c).getPartitionCursor());
+        equal(guest.getRecords(get).getRecords().stream().map(Main::text).toList(), List.of("guest"));
+
+        guest.createApp(app);
+        CommitCheckpointRequest commit = new CommitCheckpointRequest();
+        commit.setStreamId(id);
+        commit.setAppName(app);
+        commit.setPartitionId("1");
+        commit.setSequenceNumber(sequence);
+        commit.setCheckpointType("LAST_READ");
+        guest.commitCheckpoint(commit);
+        GetCheckpointRequest checkpoint = new GetCheckpointRequest();
+        checkpoint.setStreamId(id);
+        checkpoint.setAppName(app);
+        checkpoint.setPartitionId("1");
+        checkpoint.setCheckpointType("LAST_READ");
+        equal(guest.getCheckpoint(checkpoint).getSequenceNumber(), sequence);
+        DeleteCheckpointRequest delete = new DeleteCheckpointRequest();
+        delete.setStreamId(id);
+        delete.setAppName(app);
+        delete.setPartitionId("1");
+        guest.deleteCheckpoint(delete);
+        equal(guest.getCheckpoint(checkpoint).getSequenceNumber(), "-1");
+        guest.deleteApp(app);
+    }
+
+    static final boolean REQUIRED = new java.io.File(System.getenv("DIS_CA")).exists();
 
     static final String SCHEMA = "{\"type\":\"record\",\"name\":\"R\",\"fields\":[{\"name\":\"a\",\"type\":\"string\"}]}";
 
