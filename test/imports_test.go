@@ -27,7 +27,7 @@ var mayImport = map[string][]string{
 		"internal/api",
 		"internal/auth", "internal/auth/audit", "internal/auth/certs", "internal/auth/policy",
 		"internal/cursor", "internal/cursor/group", "internal/monitor", "internal/partition",
-		"internal/transfer", "internal/transfer/filestore",
+		"internal/transfer", "internal/transfer/dws", "internal/transfer/filestore",
 		"internal/storage/catalog", "internal/storage/memory", "internal/storage/segment", "internal/storage/vfs",
 	},
 
@@ -49,6 +49,7 @@ var mayImport = map[string][]string{
 	"internal/partition":    {"internal/storage/catalog"},
 
 	"internal/transfer":           {"internal/storage/catalog"},
+	"internal/transfer/dws":       {"internal/transfer"},
 	"internal/transfer/filestore": {"internal/transfer", "internal/storage/vfs"},
 	"internal/transfer/s3store":   {"internal/transfer"},
 	"internal/transfer/sinktest":  {"internal/transfer"},
@@ -74,6 +75,7 @@ var outside = map[string][]string{
 	"github.com/go-chi/chi/v5":            {"internal/api"},
 	"github.com/go-viper/mapstructure/v2": {"cmd/disd"},
 	"github.com/golang/snappy":            {"internal/api/codec", "internal/transfer"},
+	"github.com/jackc/pgx/v5":             {"internal/transfer/dws"},
 	"github.com/klauspost/compress":       {"internal/api/codec"},
 	"github.com/minio/minio-go/v7":        {"internal/transfer/s3store"},
 	"github.com/pierrec/lz4/v4":           {"internal/api/codec"},

@@ -1,7 +1,9 @@
 package transfer
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -69,14 +71,10 @@ type bad struct {
 }
 
 // fill gives the batch its records, decompressed (D-3). Those that do not
-// decompress are returned apart.
+// decompress, or are not the JSON that they must be, are returned apart.
 func (b *Batch) fill(records []storage.Record) (spoiled []bad) {
-	if b.Target.Stream.Compression == "" {
-		b.Records = records
-		return nil
-	}
 	for _, r := range records {
-		data, err := decompress(b.Target.Stream.Compression, r.Data)
+		data, err := b.Target.read(r.Data)
 		if err != nil {
 			spoiled = append(spoiled, bad{r.Seq.String(), err.Error(), r.Data})
 			continue
@@ -85,6 +83,21 @@ func (b *Batch) fill(records []storage.Record) (spoiled []bad) {
 		b.Records = append(b.Records, r)
 	}
 	return spoiled
+}
+
+// read returns the data of a record as it is delivered.
+func (t *Target) read(data []byte) ([]byte, error) {
+	if t.Stream.Compression != "" {
+		var err error
+		if data, err = decompress(t.Stream.Compression, data); err != nil {
+			return nil, err
+		}
+	}
+	needed := t.Stream.DataType == jsonData && t.Descriptor.Type != OBS && t.Descriptor.Type != MRS
+	if needed && (!json.Valid(data) || bytes.TrimLeft(data, " \t\r\n")[0] != '{') {
+		return nil, errors.New("it is not a JSON object")
+	}
+	return data, nil
 }
 
 // errorDirectories are where what cannot be delivered is put (D-8).
@@ -109,6 +122,13 @@ func (b *Batch) errorObject(ext string) (bucket, key string) {
 func join(elements ...string) string {
 	parts := strings.FieldsFunc(strings.Join(elements, "/"), func(r rune) bool { return r == '/' })
 	return strings.Join(parts, "/")
+}
+
+// Staged returns bucket, key and content of the file in which a batch waits for
+// being loaded (DWS-1, D-10).
+func (b *Batch) Staged() (bucket, key string, content []byte) {
+	bucket, prefix := b.Target.Descriptor.backup()
+	return bucket, join(prefix, b.Name(b.First, b.Last, ".csv")), delimited(b.Records, "\n")
 }
 
 // lines writes bad records one a line.

@@ -129,24 +129,37 @@ func (b *Batch) timeOf(data []byte) (t time.Time, ok bool) {
 	return time.UnixMilli(ms).In(b.Generated.Location()), err == nil && len(v) == 13
 }
 
-// attribute returns the text of a scalar in JSON data: by its name, else by its
-// dotted path (CT-4).
+// attribute returns the text of a scalar in JSON data.
 func attribute(data []byte, path string) (string, bool) {
 	var members map[string]json.RawMessage
 	if json.Unmarshal(data, &members) != nil {
 		return "", false
 	}
+	raw := find(members, path)
+	if raw == nil {
+		return "", false
+	}
+	s, err := scalar(raw, true)
+	return s, err == nil
+}
+
+// find returns the value of an attribute by its name, else by its dotted path
+// (CT-4); nil when there is none.
+func find(members map[string]json.RawMessage, path string) json.RawMessage {
 	if raw, ok := members[path]; ok {
-		s, err := scalar(raw, true)
-		return s, err == nil
+		return raw
 	}
 	for i := range len(path) {
 		if path[i] != '.' {
 			continue
 		}
 		if raw, ok := members[path[:i]]; ok {
-			return attribute(raw, path[i+1:])
+			var nested map[string]json.RawMessage
+			if json.Unmarshal(raw, &nested) != nil {
+				return nil
+			}
+			return find(nested, path[i+1:])
 		}
 	}
-	return "", false
+	return nil
 }

@@ -1,8 +1,11 @@
 package transfer
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/twmb/avro"
 
@@ -112,6 +115,51 @@ func (d Descriptor) checkColumns(s Stream) error {
 		}
 	}
 	return nil
+}
+
+// Attributes returns the names of the attributes of a record, in the order of
+// the data schema; none without one. ErrSchema.
+func (s Stream) Attributes() (names []string, err error) {
+	if s.Schema == "" {
+		return nil, nil
+	}
+	a, err := parseSchema(s.Schema)
+	if err != nil {
+		return nil, err
+	}
+	for i := range a.root.Fields {
+		names = append(names, a.root.Fields[i].Name)
+	}
+	return names, nil
+}
+
+// Values returns attributes of JSON data as text, strings without their quotes;
+// nil for null and for what is not there. Each is looked for by its name, else by
+// its dotted path (CT-4).
+func Values(data []byte, attributes []string) ([][]byte, error) {
+	if !utf8.Valid(data) {
+		return nil, errors.New("it is not UTF-8") // which decoding would mend
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(data, &members); err != nil {
+		return nil, err
+	}
+	values := make([][]byte, len(attributes))
+	for i, name := range attributes {
+		raw := find(members, name)
+		switch {
+		case raw == nil || string(raw) == "null":
+		case raw[0] == '"':
+			var s string
+			if err := json.Unmarshal(raw, &s); err != nil {
+				return nil, err
+			}
+			values[i] = []byte(s)
+		default:
+			values[i] = raw
+		}
+	}
+	return values, nil
 }
 
 // checkAttributes looks for the attributes of a CloudTable schema (CT-8).
