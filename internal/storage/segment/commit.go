@@ -2,6 +2,7 @@ package segment
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -135,6 +136,12 @@ func (f *effect) lines(add func(entry)) {
 			})
 		})
 	}
+}
+
+// control reports whether p changes which logs there are, or where they begin.
+// That is synced in every mode: the catalog, which always is, names these logs.
+func (p *pending) control() bool {
+	return slices.ContainsFunc(p.effects, func(f effect) bool { return f.kind != kindAppend && f.kind != kindPad })
 }
 
 // batches calls visit with each batch of an append.
@@ -325,13 +332,18 @@ func (e *Engine) write(p *pending) error {
 	if err := write(p.extents, c.pos); err != nil {
 		return err
 	}
+	c.dirty = e.opt.Sync != SyncAlways
+	if c.dirty && p.control() {
+		if err := c.f.Sync(); err != nil {
+			return err
+		}
+		c.dirty = false
+	}
 	c.pos += p.g.size()
 	c.size = max(c.size, c.pos)
-	if e.opt.Sync == SyncAlways {
+	if !c.dirty {
 		e.durable = e.group
 		e.stats.syncs.Add(1)
-	} else {
-		c.dirty = true
 	}
 	e.group++
 	e.stats.groups.Add(1)
@@ -358,10 +370,10 @@ func (e *Engine) seal() error {
 	if e.active == nil {
 		return nil
 	}
-	if e.opt.Sync == SyncInterval {
-		if err := e.syncActive(); err != nil {
-			return err
-		}
+	// In every mode: a group that is synced later counts only if all before
+	// it are there.
+	if err := e.syncActive(); err != nil {
+		return err
 	}
 	e.sealActive()
 	return nil

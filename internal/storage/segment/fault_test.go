@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"disd/internal/storage"
 	"disd/internal/storage/storagetest"
@@ -389,6 +390,38 @@ func crashWithoutSync(t *testing.T, mode Sync, seed uint64) {
 		}
 		if err := e.Close(); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestControlIsAlwaysSynced pulls the plug right after logs were created,
+// trimmed and removed, several files after the last sync for records, and
+// nothing that was not synced survives.
+func TestControlIsAlwaysSynced(t *testing.T) {
+	a, b := storagetest.ID(0), storagetest.ID(1)
+	for _, mode := range []Sync{SyncAlways, SyncInterval, SyncOff} {
+		for name, change := range map[string]func(*user){
+			"create": func(u *user) { u.create(b) },
+			"trim":   func(u *user) { u.trim(a, 1) },
+			"remove": func(u *user) { u.remove(a) },
+		} {
+			disk, notes := vfs.NewMem(), &ledger{logs: map[storage.LogID]promise{}}
+			o := tiny(disk)
+			o.Sync, o.SyncInterval = mode, time.Hour
+			e, err := Open(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			u := &user{t: t, e: e, rng: rand.New(rand.NewPCG(3, 3)), ledger: notes}
+			u.create(a)
+			for range 20 {
+				u.append(a)
+			}
+			change(u)
+			checkRestart(t, fmt.Sprintf("sync %d, %s", mode, name), disk.Crash(nil), notes.copy())
+			if err := e.Close(); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }

@@ -11,7 +11,8 @@ import (
 	"disd/internal/storage/vfs"
 )
 
-// Sync says what is on stable storage when an append returns.
+// Sync says what is on stable storage when an append returns. Create, Remove
+// and Trim are, and all that was appended before, in every mode.
 type Sync int
 
 const (
