@@ -19,6 +19,7 @@ import (
 
 	"disd/internal/auth"
 	"disd/internal/partition"
+	"disd/internal/transfer/dws"
 )
 
 // A Config is everything an operator can set. configs/disd.yaml describes each
@@ -71,7 +72,12 @@ type Config struct {
 		OBS struct {
 			Directory string `mapstructure:"directory"`
 		} `mapstructure:"obs"`
-		Zone string `mapstructure:"zone"`
+		DWS struct {
+			Clusters []dws.Cluster `mapstructure:"clusters"`
+		} `mapstructure:"dws"`
+		KMSKeys  []dws.Key `mapstructure:"kms_keys"`
+		Agencies []Agency  `mapstructure:"agencies"`
+		Zone     string    `mapstructure:"zone"`
 	} `mapstructure:"transfer"`
 	Profiling bool `mapstructure:"profiling"`
 	Log       struct {
@@ -121,6 +127,9 @@ var options = []option{
 	{"storage.segment", int64(64 << 20), "size in bytes of one segment file"},
 	{"groups.session_timeout", 60 * time.Second, "how long a member of a consumer group may be silent, at least 45s"},
 	{"transfer.obs.directory", "", "directory whose directories are the buckets of OBS tasks (default obs in data_dir)"},
+	{"transfer.dws.clusters", "", "databases that DWS tasks may name, with their addresses; as a flag or in the environment a JSON array"},
+	{"transfer.kms_keys", "", "keys that DWS tasks may name; as a flag or in the environment a JSON array"},
+	{"transfer.agencies", "", "agencies that tasks may name, with their access keys; as a flag or in the environment a JSON array"},
 	{"transfer.zone", "UTC", "time zone of the directories that transfer tasks name by time"},
 	{"profiling", false, "serve profiles of the process under /_disd/pprof/"},
 	{"log.level", "info", "debug, info, warn or error"},
@@ -208,7 +217,7 @@ func loadConfig(args []string, stderr io.Writer) (*Config, error) {
 	}
 	var c Config
 	hook := mapstructure.ComposeDecodeHookFunc(
-		mapstructure.StringToTimeDurationHookFunc(), domainsFromText, mapstructure.StringToSliceHookFunc(","))
+		mapstructure.StringToTimeDurationHookFunc(), listFromText, mapstructure.StringToSliceHookFunc(","))
 	if err := v.UnmarshalExact(&c, viper.DecodeHook(hook)); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
@@ -216,10 +225,11 @@ func loadConfig(args []string, stderr io.Writer) (*Config, error) {
 	return &c, c.check()
 }
 
-// domainsFromText reads the accounts that a flag or the environment gives as JSON.
-func domainsFromText(_, to reflect.Type, data any) (any, error) {
+// listFromText reads a list of structures that a flag or the environment gives as
+// JSON.
+func listFromText(_, to reflect.Type, data any) (any, error) {
 	text, ok := data.(string)
-	if !ok || to != reflect.TypeFor[[]auth.DomainConfig]() {
+	if !ok || to.Kind() != reflect.Slice || to.Elem().Kind() != reflect.Struct {
 		return data, nil
 	}
 	if text == "" {
@@ -227,7 +237,7 @@ func domainsFromText(_, to reflect.Type, data any) (any, error) {
 	}
 	var list []any
 	if err := json.Unmarshal([]byte(text), &list); err != nil {
-		return nil, fmt.Errorf("auth.domains: %w", err)
+		return nil, fmt.Errorf("a JSON array is needed: %w", err)
 	}
 	return list, nil
 }

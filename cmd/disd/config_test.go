@@ -97,6 +97,9 @@ func TestRefusedConfigurations(t *testing.T) {
 			"DISD_PORT", "tcp://10.0.0.1:20004", "DISD_PORT_20004_TCP_ADDR", "10.0.0.1", "DISD_SERVICE_HOST", "10.0.0.1",
 			"DISD_SERVICE_PORT", "20004", "DISD_SERVICE_PORT_DIS", "20004", "DISD_METRICS_SERVICE_HOST", "10.0.0.1",
 		}},
+		{name: "not a list", args: []string{"--transfer-agencies", "{}"}, want: "transfer.agencies"},
+		{name: "unknown key in a list", args: []string{"--transfer-dws-clusters", `[{"host":"x"}]`}, want: "transfer.dws.clusters"},
+		{name: "a list in the environment", env: []string{"DISD_TRANSFER_KMS_KEYS", `[{"name":"k","id":"1"}]`}},
 		{name: "loopback by name", args: []string{"--listen", "localhost:1"}},
 		{name: "loopback of IPv6", args: []string{"--listen", "[::1]:1"}},
 	} {

@@ -1,17 +1,21 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 	_ "time/tzdata" // the image has no time zones
 
+	"disd/internal/auth"
 	"disd/internal/partition"
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
 	"disd/internal/storage/vfs"
 	"disd/internal/transfer"
+	"disd/internal/transfer/dws"
 	"disd/internal/transfer/filestore"
 )
 
@@ -25,8 +29,17 @@ func openTransfer(c *Config, logger *slog.Logger, engine storage.Engine, db *cat
 	if err != nil {
 		return nil, misuse{err}
 	}
+	agency, err := openAgencies(c, buckets)
+	if err != nil {
+		return nil, err
+	}
+	clusters, err := dws.New(dws.Options{Clusters: c.Transfer.DWS.Clusters, Keys: c.Transfer.KMSKeys})
+	if err != nil {
+		return nil, misuse{fmt.Errorf("transfer.dws.clusters: %w", err)}
+	}
 	return transfer.Open(transfer.Options{
-		DB: db, Streams: taskStreams{streams}, Logs: engine, Store: buckets, Logger: logger, Zone: zone,
+		DB: db, Streams: taskStreams{streams}, Logs: engine, Store: buckets, Agency: agency, Logger: logger, Zone: zone,
+		Destinations: map[transfer.Type]transfer.Opener{transfer.DWS: clusters},
 		Exceeded: func() bool {
 			if c.Quota.Mode != string(partition.Off) {
 				exceeded("tasks")
@@ -49,6 +62,47 @@ func openBuckets(c *Config) (*filestore.Store, error) {
 		return nil, err
 	}
 	return filestore.Open(filestore.Options{Dir: dir}), nil
+}
+
+// An Agency is what a task names by agency_name: credentials for what stands in
+// for OBS.
+type Agency struct {
+	Name      string   `mapstructure:"name"`
+	Projects  []string `mapstructure:"projects"`   // ids of those that may use it; none for all
+	AccessKey string   `mapstructure:"access_key"` // default the server's own
+	SecretKey string   `mapstructure:"secret_key"`
+
+	store transfer.Store
+}
+
+// defaultAgency is the one that the console of the cloud makes; it always exists.
+const defaultAgency = "dis_admin_agency"
+
+// openAgencies returns what finds the store of an agency. In mode open every name
+// is accepted; one that is not configured stands for the server itself.
+func openAgencies(c *Config, own transfer.Store) (func(project, name string) (transfer.Store, error), error) {
+	agencies := c.Transfer.Agencies
+	for i := range agencies {
+		a := &agencies[i]
+		switch {
+		case a.Name == "" || (a.AccessKey == "") != (a.SecretKey == ""):
+			return nil, misuse{fmt.Errorf("transfer.agencies: agency %q needs a name, and both keys or none", a.Name)}
+		case a.AccessKey != "":
+			return nil, misuse{fmt.Errorf("transfer.agencies: agency %q has keys, and there is no object store that they could be for", a.Name)}
+		}
+		a.store = own
+	}
+	return func(project, name string) (transfer.Store, error) {
+		for i := range agencies {
+			if a := &agencies[i]; a.Name == name && (len(a.Projects) == 0 || slices.Contains(a.Projects, project)) {
+				return a.store, nil
+			}
+		}
+		if name != defaultAgency && c.Auth.Mode != auth.ModeOpen {
+			return nil, &transfer.DestinationError{Err: transfer.ErrAgency, Name: name}
+		}
+		return own, nil
+	}, nil
 }
 
 // taskStreams tells transfer tasks about streams.
