@@ -11,7 +11,7 @@ GOBUILD  = CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VE
 # Not a dependency in go.mod: what the linter needs is no business of the server.
 GOLANGCI = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: build test race lint fuzz crash e2e conformance bench bench-quick bench-compare image image-check clean
+.PHONY: build test race lint fuzz crash transfer crash-transfer e2e conformance bench bench-quick bench-compare image image-check clean
 
 build:
 	$(GOBUILD) -o bin/disd ./cmd/disd
@@ -27,7 +27,7 @@ lint:
 	@unformatted=$$(gofmt -l cmd internal test); [ -z "$$unformatted" ] || { echo "run gofmt on:" $$unformatted; exit 1; }
 	go vet ./...
 	$(GOLANGCI) run ./...
-	for module in test/e2e test/clients/go-v3; do (cd $$module && $(GOLANGCI) run ./...) || exit 1; done
+	for module in test/e2e test/transfer test/clients/go-v3; do (cd $$module && $(GOLANGCI) run ./...) || exit 1; done
 
 # Every FuzzXxx there is, one after the other.
 fuzz:
@@ -39,6 +39,15 @@ fuzz:
 # kill -9 of the server under load, over and over.
 crash:
 	go test -count=1 -timeout 0 ./test/crash -args -cycles $(CYCLES)
+
+# Transfer tasks against an object store, in a module of its own: the store brings
+# the SDKs of half a dozen services.
+transfer: build
+	cd test/transfer && DISD_BINARY=$(CURDIR)/bin/disd go test -mod=mod -count=1 -timeout 10m ./...
+
+# kill -9 of a server that delivers, and a store that fails in every way.
+crash-transfer: build
+	cd test/transfer && DISD_BINARY=$(CURDIR)/bin/disd go test -mod=mod -count=1 -timeout 0 -run 'TestChaos' . -args -cycles $(CYCLES)
 
 # Published clients against the built server, in a module of its own: the Go SDK
 # alone is 46 MB. Python is skipped where there is none.

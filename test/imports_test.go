@@ -27,7 +27,7 @@ var mayImport = map[string][]string{
 		"internal/api",
 		"internal/auth", "internal/auth/audit", "internal/auth/certs", "internal/auth/policy",
 		"internal/cursor", "internal/cursor/group", "internal/monitor", "internal/partition",
-		"internal/transfer", "internal/transfer/dws", "internal/transfer/filestore",
+		"internal/transfer", "internal/transfer/dws", "internal/transfer/filestore", "internal/transfer/s3store",
 		"internal/storage/catalog", "internal/storage/memory", "internal/storage/segment", "internal/storage/vfs",
 	},
 

@@ -70,7 +70,15 @@ type Config struct {
 	} `mapstructure:"groups"`
 	Transfer struct {
 		OBS struct {
-			Directory string `mapstructure:"directory"`
+			Directory string        `mapstructure:"directory"`
+			Endpoint  string        `mapstructure:"endpoint"`
+			Region    string        `mapstructure:"region"`
+			AccessKey string        `mapstructure:"access_key"`
+			SecretKey string        `mapstructure:"secret_key"`
+			PathStyle bool          `mapstructure:"path_style"`
+			Signature string        `mapstructure:"signature"`
+			Part      int           `mapstructure:"part"`
+			Timeout   time.Duration `mapstructure:"timeout"`
 		} `mapstructure:"obs"`
 		DWS struct {
 			Clusters []dws.Cluster `mapstructure:"clusters"`
@@ -127,6 +135,14 @@ var options = []option{
 	{"storage.segment", int64(64 << 20), "size in bytes of one segment file"},
 	{"groups.session_timeout", 60 * time.Second, "how long a member of a consumer group may be silent, at least 45s"},
 	{"transfer.obs.directory", "", "directory whose directories are the buckets of OBS tasks (default obs in data_dir)"},
+	{"transfer.obs.endpoint", "", "URL of an S3 or OBS object store, whose buckets are used instead of directories"},
+	{"transfer.obs.region", "us-east-1", "region of the object store"},
+	{"transfer.obs.access_key", "", "access key for the object store"},
+	{"transfer.obs.secret_key", "", "secret key for the object store"},
+	{"transfer.obs.path_style", false, "put the bucket into the path although the object store has a name"},
+	{"transfer.obs.signature", "v4", "form of signature that the object store knows: v4 or v2"},
+	{"transfer.obs.part", 16 << 20, "bytes above which an object is sent in parts of that size"},
+	{"transfer.obs.timeout", time.Minute, "how long one request to the object store may take"},
 	{"transfer.dws.clusters", "", "databases that DWS tasks may name, with their addresses; as a flag or in the environment a JSON array"},
 	{"transfer.kms_keys", "", "keys that DWS tasks may name; as a flag or in the environment a JSON array"},
 	{"transfer.agencies", "", "agencies that tasks may name, with their access keys; as a flag or in the environment a JSON array"},
@@ -271,6 +287,7 @@ func (c *Config) check() error {
 		inRange("limits.bodies", c.Limits.Bodies, c.Limits.Body, 1<<40),
 		inRange("limits.pending", c.Limits.Pending, 1<<20, 1<<40),
 		inRange("limits.connections", c.Limits.Connections, 1, 1<<20),
+		c.checkOBS(),
 		inRange("storage.commit_log", c.Storage.CommitLog, 1<<20, 1<<32),
 		inRange("storage.segment", c.Storage.Segment, 1<<20, 1<<32),
 		c.checkExposure(),
@@ -285,6 +302,18 @@ func (c *Config) checkTLS() error {
 		return errors.New("tls.mode auto keeps its certificates in data_dir, which engine memory has none of: use tls.mode files")
 	}
 	return nil
+}
+
+func (c *Config) checkOBS() error {
+	o := c.Transfer.OBS
+	if o.Endpoint != "" && o.Directory != "" {
+		return errors.New("transfer.obs.endpoint and transfer.obs.directory exclude each other")
+	}
+	return errors.Join(
+		among("transfer.obs.signature", o.Signature, "v4", "v2"),
+		inRange("transfer.obs.part", o.Part, 5<<20, 1<<30),
+		inRange("transfer.obs.timeout", o.Timeout, time.Second, time.Hour),
+	)
 }
 
 func among(key, value string, allowed ...string) error {

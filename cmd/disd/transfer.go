@@ -17,6 +17,7 @@ import (
 	"disd/internal/transfer"
 	"disd/internal/transfer/dws"
 	"disd/internal/transfer/filestore"
+	"disd/internal/transfer/s3store"
 )
 
 // openTransfer opens the transfer tasks. What they can write to is listed here.
@@ -49,8 +50,12 @@ func openTransfer(c *Config, logger *slog.Logger, engine storage.Engine, db *cat
 	})
 }
 
-// openBuckets opens the directory whose directories are buckets.
-func openBuckets(c *Config) (*filestore.Store, error) {
+// openBuckets opens what stands in for OBS: an object store, or a directory whose
+// directories are buckets.
+func openBuckets(c *Config) (transfer.Store, error) {
+	if c.Transfer.OBS.Endpoint != "" {
+		return openObjectStore(c, c.Transfer.OBS.AccessKey, c.Transfer.OBS.SecretKey)
+	}
 	dir := c.Transfer.OBS.Directory
 	if dir == "" && c.Engine == "memory" {
 		return filestore.Open(filestore.Options{FS: vfs.NewMem()}), nil // no buckets at all
@@ -87,10 +92,17 @@ func openAgencies(c *Config, own transfer.Store) (func(project, name string) (tr
 		switch {
 		case a.Name == "" || (a.AccessKey == "") != (a.SecretKey == ""):
 			return nil, misuse{fmt.Errorf("transfer.agencies: agency %q needs a name, and both keys or none", a.Name)}
-		case a.AccessKey != "":
+		case a.AccessKey == "":
+			a.store = own
+			continue
+		case c.Transfer.OBS.Endpoint == "":
 			return nil, misuse{fmt.Errorf("transfer.agencies: agency %q has keys, and there is no object store that they could be for", a.Name)}
 		}
-		a.store = own
+		store, err := openObjectStore(c, a.AccessKey, a.SecretKey)
+		if err != nil {
+			return nil, err
+		}
+		a.store = store
 	}
 	return func(project, name string) (transfer.Store, error) {
 		for i := range agencies {
@@ -103,6 +115,20 @@ func openAgencies(c *Config, own transfer.Store) (func(project, name string) (tr
 		}
 		return own, nil
 	}, nil
+}
+
+// openObjectStore opens the configured object store with an access key of its own
+// or of an agency.
+func openObjectStore(c *Config, accessKey, secretKey string) (transfer.Store, error) {
+	o := c.Transfer.OBS
+	store, err := s3store.Open(s3store.Options{
+		Endpoint: o.Endpoint, Region: o.Region, AccessKey: accessKey, SecretKey: secretKey,
+		PathStyle: o.PathStyle, Signature: o.Signature, Part: o.Part, Timeout: o.Timeout,
+	})
+	if err != nil {
+		return nil, misuse{err}
+	}
+	return store, nil
 }
 
 // taskStreams tells transfer tasks about streams.

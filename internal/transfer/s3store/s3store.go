@@ -9,9 +9,12 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"sync/atomic"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -27,6 +30,9 @@ type Options struct {
 	SecretKey string
 	Region    string // default us-east-1
 
+	// Signature is v4, the default, or v2 for stores that know no other.
+	Signature string
+
 	// PathStyle puts the bucket into the path. It is always so when the
 	// endpoint is an address or localhost; names get the bucket in front of
 	// them, because OBS refuses the other form.
@@ -36,6 +42,10 @@ type Options struct {
 	// size, default 16 MiB, at least 5 MiB.
 	Part int
 
+	// Timeout is how long one request may take, default 1 min. An object is one
+	// request, or one for each part and three more.
+	Timeout time.Duration
+
 	Transport http.RoundTripper // default minio's
 }
 
@@ -43,6 +53,10 @@ type Options struct {
 type Store struct {
 	client *minio.Client
 	part   int
+
+	// unconditional is set when the store has refused a conditional write as
+	// something it does not know.
+	unconditional atomic.Bool
 }
 
 // Open returns the buckets of an endpoint. It does not connect.
@@ -57,19 +71,69 @@ func Open(opts Options) (*Store, error) {
 	if opts.Part == 0 {
 		opts.Part = 16 << 20
 	}
+	if opts.Timeout == 0 {
+		opts.Timeout = time.Minute
+	}
+	creds, err := sign(opts)
+	if err != nil {
+		return nil, err
+	}
+	if opts.Transport == nil {
+		if opts.Transport, err = minio.DefaultTransport(u.Scheme == "https"); err != nil {
+			return nil, err
+		}
+	}
 	lookup := minio.BucketLookupDNS
 	if opts.PathStyle || net.ParseIP(u.Hostname()) != nil || u.Hostname() == "localhost" {
 		lookup = minio.BucketLookupPath
 	}
 	client, err := minio.New(u.Host, &minio.Options{
-		Creds: credentials.NewStaticV4(opts.AccessKey, opts.SecretKey, ""), Secure: u.Scheme == "https",
-		Region: opts.Region, BucketLookup: lookup, Transport: opts.Transport,
+		Creds: creds, Secure: u.Scheme == "https",
+		Region: opts.Region, BucketLookup: lookup, Transport: patience{opts.Transport, opts.Timeout},
 		MaxRetries: 1, // the task tries again, with its own pauses
 	})
 	if err != nil {
 		return nil, fmt.Errorf("object store %s: %w", opts.Endpoint, err)
 	}
-	return &Store{client, opts.Part}, nil
+	return &Store{client: client, part: opts.Part}, nil
+}
+
+func sign(opts Options) (*credentials.Credentials, error) {
+	switch opts.Signature {
+	case "", "v4":
+		return credentials.NewStaticV4(opts.AccessKey, opts.SecretKey, ""), nil
+	case "v2":
+		return credentials.NewStaticV2(opts.AccessKey, opts.SecretKey, ""), nil
+	}
+	return nil, fmt.Errorf("object store signature is %q, must be v4 or v2", opts.Signature)
+}
+
+// patience ends a request, its answer included, that takes too long: a store
+// that is stuck must not keep a batch for ever.
+type patience struct {
+	http.RoundTripper
+	timeout time.Duration
+}
+
+func (p patience) RoundTrip(r *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), p.timeout)
+	resp, err := p.RoundTripper.RoundTrip(r.WithContext(ctx))
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	resp.Body = body{resp.Body, cancel}
+	return resp, nil
+}
+
+type body struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+func (b body) Close() error {
+	defer b.cancel()
+	return b.ReadCloser.Close()
 }
 
 // Bucket implements transfer.Store.
@@ -95,31 +159,59 @@ func noBucket(bucket string) error {
 // should.
 const sumHeader = "Disd-Sha256"
 
-// Put implements transfer.Store. When the outcome is unclear, the store is asked
-// for it.
+// Put implements transfer.Store. An object that has the content already is left
+// alone, so that a batch that is delivered again changes nothing: a small one by a
+// conditional write, where the store knows them, one in parts by asking first, as
+// minio-go has no condition for those. When the outcome is unclear, the store is
+// asked for it.
 func (s *Store) Put(ctx context.Context, bucket, key string, content []byte) error {
 	if s3utils.CheckValidBucketName(bucket) != nil {
 		return errors.Join(transfer.ErrRefused, noBucket(bucket))
 	}
+	digest := sha256.Sum256(content)
+	sum := hex.EncodeToString(digest[:])
 	if len(content) > s.part {
 		// What a crash left of an earlier attempt would stay for ever.
 		if err := s.client.RemoveIncompleteUpload(ctx, bucket, key); err != nil {
 			return classify(bucket, err)
 		}
+		if s.holds(ctx, bucket, key, len(content), sum) {
+			return nil
+		}
 	}
-	digest := sha256.Sum256(content)
-	sum := hex.EncodeToString(digest[:])
-	_, err := s.client.PutObject(ctx, bucket, key, bytes.NewReader(content), int64(len(content)), minio.PutObjectOptions{
-		ContentType: "application/octet-stream", UserMetadata: map[string]string{sumHeader: sum}, PartSize: uint64(s.part), SendContentMd5: true,
-	})
-	if err == nil {
+	err := s.put(ctx, bucket, key, content, sum, !s.unconditional.Load())
+	if err == nil || s.holds(ctx, bucket, key, len(content), sum) {
 		return nil
 	}
-	info, statErr := s.client.StatObject(ctx, bucket, key, minio.StatObjectOptions{})
-	if statErr == nil && info.Size == int64(len(content)) && info.UserMetadata[sumHeader] == sum {
+	switch minio.ToErrorResponse(err).Code {
+	case minio.PreconditionFailed: // there is another object
+		err = s.put(ctx, bucket, key, content, sum, false)
+	case minio.NotImplemented:
+		s.unconditional.Store(true)
+		err = s.put(ctx, bucket, key, content, sum, false)
+	}
+	if err == nil || s.holds(ctx, bucket, key, len(content), sum) {
 		return nil
 	}
 	return classify(bucket, err)
+}
+
+// put makes an object; a small one that must be new only where there is none.
+func (s *Store) put(ctx context.Context, bucket, key string, content []byte, sum string, mustBeNew bool) error {
+	opts := minio.PutObjectOptions{
+		ContentType: "application/octet-stream", UserMetadata: map[string]string{sumHeader: sum}, PartSize: uint64(s.part), SendContentMd5: true,
+	}
+	if mustBeNew {
+		opts.SetMatchETagExcept("*")
+	}
+	_, err := s.client.PutObject(ctx, bucket, key, bytes.NewReader(content), int64(len(content)), opts)
+	return err
+}
+
+// holds reports whether an object is there, with a size and a checksum.
+func (s *Store) holds(ctx context.Context, bucket, key string, size int, sum string) bool {
+	info, err := s.client.StatObject(ctx, bucket, key, minio.StatObjectOptions{})
+	return err == nil && info.Size == int64(size) && info.UserMetadata[sumHeader] == sum
 }
 
 // Has implements transfer.Store.

@@ -1,4 +1,4 @@
-package s3store_test
+package transfer
 
 import (
 	"bytes"
@@ -10,69 +10,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
-
-	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
-	"github.com/versity/versitygw/auth"
-	"github.com/versity/versitygw/backend/meta"
-	"github.com/versity/versitygw/backend/posix"
-	"github.com/versity/versitygw/s3api"
-	"github.com/versity/versitygw/s3api/middlewares"
+	"time"
 
 	"disd/internal/transfer"
 	"disd/internal/transfer/s3store"
 	"disd/internal/transfer/sinktest"
 )
-
-const access, secret, bucket = "access", "secret-key", "bucket"
-
-// serve starts an object store with one bucket and returns its endpoint and a
-// client of its own.
-func serve(t *testing.T) (endpoint string, client *minio.Client) {
-	t.Helper()
-	sidecar, err := meta.NewSideCar(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	files, err := posix.New(t.TempDir(), sidecar, posix.PosixOpts{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	listening := make(chan struct{})
-	server, err := s3api.New(files, middlewares.RootUserConfig{Access: access, Secret: secret}, "us-east-1",
-		auth.NewIAMServiceSingle(auth.Account{Access: access, Secret: secret, Role: auth.RoleAdmin}), nil, nil, nil, nil,
-		s3api.WithQuiet(), s3api.WithConcurrencyLimiter(1000, 1000), s3api.WithMpMaxParts(10000),
-		s3api.WithOnListen(func() { close(listening) }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := freeAddress(t)
-	ended := make(chan error, 1)
-	go func() { ended <- server.ServeMultiPort([]string{address}) }()
-	select {
-	case <-listening:
-	case err := <-ended:
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { server.ShutDown(); <-ended })
-	client, err = minio.New(address, &minio.Options{Creds: credentials.NewStaticV4(access, secret, ""), Region: "us-east-1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := client.MakeBucket(t.Context(), bucket, minio.MakeBucketOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	return "http://" + address, client
-}
-
-func freeAddress(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
 
 func open(t *testing.T, endpoint string, transport http.RoundTripper) *s3store.Store {
 	t.Helper()
@@ -81,27 +24,6 @@ func open(t *testing.T, endpoint string, transport http.RoundTripper) *s3store.S
 		t.Fatal(err)
 	}
 	return s
-}
-
-// contents returns all objects by key.
-func contents(t *testing.T, client *minio.Client) map[string]string {
-	t.Helper()
-	all := make(map[string]string)
-	for info := range client.ListObjects(t.Context(), bucket, minio.ListObjectsOptions{Recursive: true}) {
-		if info.Err != nil {
-			t.Fatal(info.Err)
-		}
-		o, err := client.GetObject(t.Context(), bucket, info.Key, minio.GetObjectOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		content, err := io.ReadAll(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all[info.Key] = string(content)
-	}
-	return all
 }
 
 func TestSink(t *testing.T) {
@@ -235,5 +157,87 @@ func TestRefusals(t *testing.T) { // OBS-8
 		if _, err := s3store.Open(s3store.Options{Endpoint: endpoint}); err == nil {
 			t.Errorf("endpoint %q is accepted", endpoint)
 		}
+	}
+	if _, err := s3store.Open(s3store.Options{Endpoint: endpoint, Signature: "v5"}); err == nil {
+		t.Error("an unknown form of signature is accepted")
+	}
+}
+
+// overwriting counts the requests that replace whatever is there; the store may
+// not know any other.
+type overwriting struct {
+	plain bool
+	count int
+}
+
+func (o *overwriting) RoundTrip(r *http.Request) (*http.Response, error) {
+	q := r.URL.Query()
+	puts := r.Method == http.MethodPut && !q.Has("partNumber") || r.Method == http.MethodPost && q.Has("uploadId")
+	conditional := r.Header.Get("If-None-Match") != ""
+	if puts && !conditional {
+		o.count++
+	}
+	if o.plain && conditional {
+		return &http.Response{
+			StatusCode: http.StatusNotImplemented, Header: http.Header{"Content-Type": {"application/xml"}},
+			Body: io.NopCloser(strings.NewReader(`<Error><Code>NotImplemented</Code></Error>`)), Request: r,
+		}, nil
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// TestPutTwice: what is there already is not touched, something else is replaced.
+func TestPutTwice(t *testing.T) { // D-7
+	endpoint, client := serve(t)
+	small, large := "content", strings.Repeat("content,", 6<<20/8)
+	for _, tt := range []struct {
+		name, content string
+		plain         bool
+		overwrites    [4]int // puts so far that overwrote
+	}{
+		{"small", small, false, [4]int{0, 0, 1, 1}},
+		{"small and plain", small, true, [4]int{1, 2, 3, 4}},
+		{"in parts", large, false, [4]int{1, 1, 2, 2}},
+		{"in parts and plain", large, true, [4]int{1, 1, 2, 2}},
+	} {
+		o := &overwriting{plain: tt.plain}
+		s := open(t, endpoint, o)
+		other := strings.ToUpper(tt.content)
+		for i, content := range []string{tt.content, tt.content, other, other} {
+			if err := s.Put(t.Context(), bucket, tt.name, []byte(content)); err != nil {
+				t.Fatal(err)
+			}
+			if got := contents(t, client)[tt.name]; got != content {
+				t.Fatalf("%s: holds %d bytes, want %d", tt.name, len(got), len(content))
+			}
+			if o.count != tt.overwrites[i] {
+				t.Errorf("%s: %d of %d puts overwrote what was there, want %d", tt.name, o.count, i+1, tt.overwrites[i])
+			}
+		}
+	}
+}
+
+// TestStuckStore: a store that takes everything and says nothing.
+func TestStuckStore(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go io.Copy(io.Discard, c)
+		}
+	}()
+	s, err := s3store.Open(s3store.Options{Endpoint: "http://" + l.Addr().String(), Timeout: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Put(t.Context(), bucket, "k", []byte("content")); err == nil || errors.Is(err, transfer.ErrRefused) {
+		t.Errorf("a put without an answer: %v", err)
 	}
 }
