@@ -86,6 +86,10 @@ type Config struct {
 		KMSKeys  []dws.Key `mapstructure:"kms_keys"`
 		Agencies []Agency  `mapstructure:"agencies"`
 		Zone     string    `mapstructure:"zone"`
+
+		BatchRecords int `mapstructure:"batch_records"`
+		BatchBytes   int `mapstructure:"batch_bytes"`
+		Workers      int `mapstructure:"workers"`
 	} `mapstructure:"transfer"`
 	Profiling bool `mapstructure:"profiling"`
 	Log       struct {
@@ -146,6 +150,9 @@ var options = []option{
 	{"transfer.dws.clusters", "", "databases that DWS tasks may name, with their addresses; as a flag or in the environment a JSON array"},
 	{"transfer.kms_keys", "", "keys that DWS tasks may name; as a flag or in the environment a JSON array"},
 	{"transfer.agencies", "", "agencies that tasks may name, with their access keys; as a flag or in the environment a JSON array"},
+	{"transfer.batch_records", 100_000, "records that transfer tasks deliver without waiting for deliver_time_interval, and never more at once"},
+	{"transfer.batch_bytes", 64 << 20, "the same in bytes of data"},
+	{"transfer.workers", 4, "batches of all transfer tasks that are on their way at the same time"},
 	{"transfer.zone", "UTC", "time zone of the directories that transfer tasks name by time"},
 	{"profiling", false, "serve profiles of the process under /_disd/pprof/"},
 	{"log.level", "info", "debug, info, warn or error"},
@@ -288,6 +295,9 @@ func (c *Config) check() error {
 		inRange("limits.pending", c.Limits.Pending, 1<<20, 1<<40),
 		inRange("limits.connections", c.Limits.Connections, 1, 1<<20),
 		c.checkOBS(),
+		inRange("transfer.batch_records", c.Transfer.BatchRecords, 1, 10_000_000),
+		inRange("transfer.batch_bytes", c.Transfer.BatchBytes, 1<<20, 1<<30),
+		inRange("transfer.workers", c.Transfer.Workers, 1, 1000),
 		inRange("storage.commit_log", c.Storage.CommitLog, 1<<20, 1<<32),
 		inRange("storage.segment", c.Storage.Segment, 1<<20, 1<<32),
 		c.checkExposure(),

@@ -40,6 +40,7 @@ func openTransfer(c *Config, logger *slog.Logger, engine storage.Engine, db *cat
 	}
 	return transfer.Open(transfer.Options{
 		DB: db, Streams: taskStreams{streams}, Logs: engine, Store: buckets, Agency: agency, Logger: logger, Zone: zone,
+		MaxRecords: c.Transfer.BatchRecords, MaxBytes: c.Transfer.BatchBytes, Workers: c.Transfer.Workers,
 		Destinations: map[transfer.Type]transfer.Opener{transfer.DWS: clusters},
 		Exceeded: func() bool {
 			if c.Quota.Mode != string(partition.Off) {
