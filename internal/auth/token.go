@@ -2,6 +2,7 @@ package auth
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -74,7 +75,7 @@ func (d *Directory) Login(in Login) (Token, string, error) {
 			t.Expires = old.Expires // E1-R6
 		}
 	default:
-		err = fmt.Errorf("%w: method %q", ErrLogin, in.Methods)
+		err = errors.New("no method but one of password and token is known") // theirs might be a misplaced secret
 	}
 	if err == nil {
 		err = d.scopeToken(&t, in.Scope)
@@ -94,7 +95,7 @@ func (d *Directory) byPassword(in Login) (User, error) {
 	switch {
 	case u == nil || !u.programmatic || u.digest == nil && u.hash == "":
 		if s.hashed != "" {
-			matchesHash(in.Password, s.hashed) // as slow as with a user there is
+			d.passwords.matchesStored(in.Password, s.hashed) // as slow as with a user there is
 		}
 		return User{}, fmt.Errorf("no such user with a password and programmatic access")
 	case u.digest != nil && !d.passwords.matches(in.Password, u.digest),
