@@ -11,7 +11,7 @@ GOBUILD  = CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VE
 # Not a dependency in go.mod: what the linter needs is no business of the server.
 GOLANGCI = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: build test race lint fuzz crash transfer crash-transfer e2e conformance bench bench-quick bench-compare image image-check clean
+.PHONY: build test race lint fuzz crash transfer crash-transfer slow e2e conformance bench bench-quick bench-compare image image-check clean
 
 build:
 	$(GOBUILD) -o bin/disd ./cmd/disd
@@ -48,6 +48,10 @@ transfer: build
 # kill -9 of a server that delivers, and a store that fails in every way.
 crash-transfer: build
 	cd test/transfer && DISD_BINARY=$(CURDIR)/bin/disd go test -mod=mod -count=1 -timeout 0 -run 'TestChaos' . -args -cycles $(CYCLES)
+
+# Limits of time that nobody wants to wait for in every test run.
+slow:
+	go test -count=1 -run TestSlowRequests ./test/security -args -slow
 
 # Published clients against the built server, in a module of its own: the Go SDK
 # alone is 46 MB. Python is skipped where there is none.

@@ -82,6 +82,7 @@ type Options struct {
 	Dir  string   // data directory; empty for one that goes with the test
 	Args []string // of serve, beside --listen and --data-dir
 	Work string   // working directory; empty for that of the test
+	CA   string   // file of whom clients trust, with tls.mode files
 }
 
 // A Server is a process that was started, whether or not it still runs.
@@ -91,6 +92,7 @@ type Server struct {
 	Dir     string // its data directory
 
 	cmd    *exec.Cmd
+	ca     string
 	serves chan [2]string // receives the address and tls.mode, or is closed
 	ended  chan struct{}  // closed when the process has ended
 	err    error          // how it ended
@@ -124,7 +126,10 @@ func Launch(t testing.TB, o Options) *Server {
 		o.Dir = filepath.Join(t.TempDir(), "data")
 	}
 	args := append([]string{"serve", "--listen", "127.0.0.1:0", "--data-dir", o.Dir}, o.Args...)
-	s := &Server{Dir: o.Dir, cmd: command(args...), serves: make(chan [2]string, 1), ended: make(chan struct{})}
+	if o.CA == "" {
+		o.CA = filepath.Join(o.Dir, "tls", "ca.pem")
+	}
+	s := &Server{Dir: o.Dir, ca: o.CA, cmd: command(args...), serves: make(chan [2]string, 1), ended: make(chan struct{})}
 	s.cmd.Dir = o.Work
 	logs, err := s.cmd.StderrPipe()
 	if err == nil {
@@ -157,7 +162,8 @@ func Run(args ...string) (string, error) {
 	return string(out), err
 }
 
-var serving = regexp.MustCompile(`msg=serving address=(\S+) .*tls=(\S+)`)
+// serving is in the log as text or as JSON.
+var serving = regexp.MustCompile(`msg"?[=:]"?serving"?[ ,]"?address"?[=:]"?([^ "]+).*tls"?[=:]"?(\w+)`)
 
 // watch keeps what the process prints, until it ends.
 func (s *Server) watch(logs io.Reader) {
@@ -202,8 +208,9 @@ func (s *Server) Ready(t testing.TB) {
 	}
 }
 
-// CA is the file of the authority that a server with tls.mode auto makes.
-func (s *Server) CA() string { return filepath.Join(s.Dir, "tls", "ca.pem") }
+// CA is the file of the authority to trust, with TLS; with tls.mode auto the one
+// that the server makes.
+func (s *Server) CA() string { return s.ca }
 
 // Trust returns what a client needs to shake hands with the server: its authority,
 // if it has made one, nil otherwise.

@@ -1,0 +1,160 @@
+package security
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"disd/test/harness"
+)
+
+var slow = flag.Bool("slow", false, "also wait for the limits of time that are longer than 10s")
+
+// patience is how long is waited for what must happen.
+const patience = 5 * time.Minute
+
+// behave is a client that wants to work whatever others do.
+func behave(t *testing.T, s *harness.Server, stream string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c := s.Client()
+	if err := c.CreateStream(ctx, stream, 1); err != nil {
+		t.Fatal(err)
+	}
+	sent := harness.Record{Data: []byte("data")}
+	acks, err := c.Put(ctx, stream, []harness.Record{sent})
+	if err != nil || acks[0].Code != "" {
+		t.Fatal(acks, err)
+	}
+	c.Holds(t, stream, acks[0], sent)
+	err = c.ReadAll(ctx, stream, func(p harness.Partition) error {
+		if len(p.Records) != 1 {
+			return fmt.Errorf("%d records", len(p.Records))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// connect opens connections and sends text on each.
+func connect(t *testing.T, s *harness.Server, n int, text string) []net.Conn {
+	t.Helper()
+	conns := make([]net.Conn, n)
+	for i := range conns {
+		conn, err := net.Dial("tcp", s.Address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		if _, err := io.WriteString(conn, text); err != nil {
+			t.Fatal(err)
+		}
+		conns[i] = conn
+	}
+	return conns
+}
+
+// ends waits until the server has closed a connection.
+func ends(t *testing.T, what string, conn net.Conn) {
+	t.Helper()
+	conn.SetReadDeadline(time.Now().Add(patience))
+	if _, err := io.Copy(io.Discard, conn); isTimeout(err) {
+		t.Errorf("%s: the connection stays open", what)
+	}
+}
+
+func isTimeout(err error) bool {
+	e, ok := err.(net.Error)
+	return ok && e.Timeout()
+}
+
+const halfHeader = "POST /v2/p/records HTTP/1.1\r\nHost: disd\r\nX-Slow: "
+
+// TestSlowRequests: those who send nothing, half a header or half a body keep
+// nobody from working, and are cut off. With -slow the longer limits are waited
+// for: 90 s for a body, 120 s for a connection between requests.
+func TestSlowRequests(t *testing.T) {
+	t.Parallel()
+	s := harness.Start(t, harness.Options{})
+	behave(t, s, "before")
+	halfBody := "POST /v2/p/records HTTP/1.1\r\nHost: disd\r\nContent-Length: 1000\r\n\r\n{"
+	silent, header, body := connect(t, s, 100, ""), connect(t, s, 100, halfHeader), connect(t, s, 100, halfBody)
+	idle := connect(t, s, 1, "GET /_disd/health HTTP/1.1\r\nHost: disd\r\n\r\n")
+	behave(t, s, "meanwhile")
+	for i := range silent {
+		ends(t, "no header", silent[i])
+		ends(t, "half a header", header[i])
+	}
+	if *slow {
+		for _, conn := range body {
+			ends(t, "half a body", conn)
+		}
+		ends(t, "idle", idle[0])
+	}
+	behave(t, s, "afterwards")
+}
+
+// TestManyConnections: when all connections are taken, clients that have one go on
+// with theirs, and new ones get in when the silent are cut off.
+func TestManyConnections(t *testing.T) {
+	t.Parallel()
+	s := harness.Start(t, harness.Options{Args: []string{"--limits-connections", "50"}})
+	behave(t, s, "before")
+	connect(t, s, 60, halfHeader)
+	behave(t, s, "meanwhile") // on its connection
+	resp, err := (&http.Client{Transport: &http.Transport{}, Timeout: patience}).Get(s.URL + "/_disd/ready")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+}
+
+// TestLargeHeaders: a header of more than 64 KiB is refused before it is all
+// there, in HTTP/1 and in HTTP/2.
+func TestLargeHeaders(t *testing.T) {
+	t.Parallel()
+	s := harness.Start(t, harness.Options{Args: []string{"--tls-mode", "auto"}})
+	large := strings.Repeat("x", 1<<20)
+	for range 50 {
+		conn, err := tls.Dial("tcp", s.Address, s.Trust(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		go io.WriteString(conn, halfHeader+large) // which is not read to its end
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+			t.Fatalf("HTTP/1: status %d", resp.StatusCode)
+		}
+	}
+	two := http.Client{Transport: &http.Transport{TLSClientConfig: s.Trust(t), ForceAttemptHTTP2: true}}
+	for size, refused := range map[int]bool{60 << 10: false, 100 << 10: true} {
+		req, err := http.NewRequest(http.MethodGet, s.URL+"/_disd/ready", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Large", large[:size])
+		resp, err := two.Do(req)
+		if err == nil {
+			resp.Body.Close()
+		}
+		if told := err != nil && strings.Contains(err.Error(), "advertised limit"); told != refused || err == nil && resp.ProtoMajor != 2 {
+			t.Errorf("HTTP/2, %d bytes: %v", size, err)
+		}
+	}
+	behave(t, s, "afterwards")
+}
