@@ -38,9 +38,11 @@ const stopTimeout = 30 * time.Second
 
 // run serves until ctx ends. Its parts, and who uses whom:
 //
-//	listener ─► api ─┬─► partition (streams) ─┬─► engine (records)
-//	                 ├─► cursor (apps) ───────┼─► catalog (metadata)
-//	                 └─► cursor (sealer) ─────┘
+//	listener ─► api ─┬─► partition (streams) ───┬─► engine (records)
+//	                 ├─► cursor (apps, groups) ─┴─► catalog (metadata)
+//	                 ├─► transfer (tasks) ──────┤
+//	                 ├─► monitor (figures) ─────┤
+//	                 └─► auth (who may what) ───┘
 //
 // They are started from right to left and stopped from left to right, so that
 // whoever is still asked can still answer.

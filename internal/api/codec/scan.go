@@ -266,7 +266,7 @@ func (s *scanner) unicode() rune {
 	return utf8.RuneError
 }
 
-// hex reads one \uXXXX.
+// hex reads one \u with its four digits.
 func (s *scanner) hex() (r rune) {
 	if len(s.b)-s.i < 6 {
 		s.fail()

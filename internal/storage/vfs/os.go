@@ -1,0 +1,106 @@
+//go:build unix
+
+package vfs
+
+import (
+	"errors"
+	"io"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// OS is the machine's file system.
+var OS FS = osFS{}
+
+type osFS struct{}
+
+func (osFS) OpenFile(name string, mode Mode) (File, error) {
+	flag := os.O_RDWR
+	switch mode {
+	case Read:
+		flag = os.O_RDONLY
+	case Create:
+		flag |= os.O_CREATE | os.O_EXCL
+	case Direct:
+		return openDirect(name)
+	}
+	f, err := os.OpenFile(name, flag, 0o640)
+	return &osFile{f}, err
+}
+
+func (osFS) Rename(oldName, newName string) error { return os.Rename(oldName, newName) }
+func (osFS) Remove(name string) error             { return os.Remove(name) }
+func (osFS) Mkdir(name string) error              { return os.Mkdir(name, 0o750) }
+
+func (osFS) ReadDir(name string) ([]string, error) {
+	entries, err := os.ReadDir(name)
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+		if e.IsDir() {
+			names[i] += "/"
+		}
+	}
+	return names, err
+}
+
+func (osFS) SyncDir(name string) error {
+	d, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func (osFS) Lock(name string) (io.Closer, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o640)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = ErrLocked
+	}
+	if err != nil {
+		return nil, errors.Join(&os.PathError{Op: "lock", Path: name, Err: err}, f.Close())
+	}
+	return f, nil
+}
+
+func (osFS) Free(name string) (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(name, &st); err != nil {
+		return 0, &os.PathError{Op: "statfs", Path: name, Err: err}
+	}
+	return int64(st.Bavail) * int64(st.Bsize), nil //nolint:unconvert // it has another type elsewhere
+}
+
+type osFile struct{ *os.File }
+
+func (f *osFile) Size() (int64, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return st.Size(), nil
+}
+
+func wrap(op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &os.PathError{Op: op, Path: name, Err: err}
+}
+
+// AlignedBuffer returns n zero bytes in memory a Direct file can write from.
+func AlignedBuffer(n int) []byte {
+	b := make([]byte, n)
+	if n == 0 || uintptr(unsafe.Pointer(&b[0]))%4096 == 0 {
+		return b // large objects start on pages in this runtime
+	}
+	b = make([]byte, n+4096)
+	skip := 4096 - int(uintptr(unsafe.Pointer(&b[0]))%4096)
+	return b[skip : skip+n : skip+n]
+}
