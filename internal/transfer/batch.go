@@ -70,19 +70,42 @@ type bad struct {
 	Data   []byte `json:"data"`
 }
 
-// fill gives the batch its records, decompressed (D-3). Those that do not
-// decompress, or are not the JSON that they must be, are returned apart.
-func (b *Batch) fill(records []storage.Record) (spoiled []bad) {
-	for _, r := range records {
-		data, err := b.Target.read(r.Data)
-		if err != nil {
-			spoiled = append(spoiled, bad{r.Seq.String(), err.Error(), r.Data})
-			continue
+// fill gives the batch its records, decompressed (D-3). Those that cannot be
+// read or converted are returned apart.
+func (b *Batch) fill(records []storage.Record) (spoiled []bad, err error) {
+	var c *cutter
+	if b.Target.Descriptor.Type == OBS {
+		if c, err = newCutter(b); err != nil {
+			return nil, err
 		}
-		r.Data = data
-		b.Records = append(b.Records, r)
 	}
-	return spoiled
+	b.Records = make([]storage.Record, 0, len(records))
+	for _, r := range records {
+		if err := b.admit(r, c); err != nil {
+			spoiled = append(spoiled, bad{r.Seq.String(), err.Error(), r.Data})
+		}
+	}
+	if c != nil {
+		b.files = c.files
+	}
+	return spoiled, nil
+}
+
+// admit adds a record to the batch, and to its file if there are files. Its
+// error says why the record is bad.
+func (b *Batch) admit(r storage.Record, c *cutter) error {
+	data, err := b.Target.read(r.Data)
+	if err != nil {
+		return err
+	}
+	r.Data = data
+	if c != nil {
+		if err := c.add(r); err != nil {
+			return err
+		}
+	}
+	b.Records = append(b.Records, r)
+	return nil
 }
 
 // read returns the data of a record as it is delivered.

@@ -61,6 +61,8 @@ type Batch struct {
 	// Records are those from First to Last that could be read: decompressed,
 	// without the bad ones.
 	Records []storage.Record
+
+	files []*file // of an OBS task: the same records, once they were cut
 }
 
 // A Store keeps objects in buckets. It is what stands in for OBS. All methods

@@ -3,15 +3,17 @@ package transfer
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
 	"disd/internal/storage"
+	"disd/internal/transfer/format"
 )
 
 // objects delivers to OBS: each batch is one object, or one for each time
-// directory when the directory follows the records (OBS-1 to OBS-4).
+// directory when the directory follows the records (OBS-1 to OBS-5).
 type objects struct{}
 
 // Objects returns what delivers tasks of type OBS.
@@ -28,9 +30,16 @@ func (objects) Close() {}
 
 // Deliver implements Sink: putting the same objects again changes nothing.
 func (objects) Deliver(ctx context.Context, b Batch) (rejected int64, err error) {
-	bucket := b.Target.Descriptor.Text("obs_bucket_path")
-	for _, f := range filesOf(&b) {
-		if err := b.Target.Store.Put(ctx, bucket, f.key, delimited(f.records, b.Target.Descriptor.delimiter())); err != nil {
+	files, err := b.cut()
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	for _, f := range files {
+		content, err := f.content(b.Target.Descriptor.delimiter())
+		if err != nil {
+			return 0, err
+		}
+		if err := b.Target.Store.Put(ctx, b.Target.Descriptor.Text("obs_bucket_path"), f.key(&b), content); err != nil {
 			return 0, err
 		}
 	}
@@ -70,42 +79,100 @@ func (d Descriptor) timeFormat() string {
 
 // A file is what becomes one object.
 type file struct {
-	key     string
+	at      time.Time // of its directory
 	records []storage.Record
+	table   *format.Table // the same records in a Parquet file
 }
 
-// filesOf cuts a batch into files, in the order of their first records.
-func filesOf(b *Batch) []*file {
+func (f *file) content(delimiter string) ([]byte, error) {
+	if f.table != nil {
+		return f.table.File()
+	}
+	return delimited(f.records, delimiter), nil
+}
+
+// key names the object: by the numbers of the batch, or of its own records when
+// the batch is split.
+func (f *file) key(b *Batch) string {
 	if !b.Target.Descriptor.split() {
-		return []*file{{b.key(b.Generated, b.First, b.Last), b.Records}}
+		return b.key(f.at, b.First, b.Last)
 	}
-	var files []*file
-	byDir := make(map[string]*file)
-	times := make(map[*file]time.Time)
+	return b.key(f.at, f.records[0].Seq, f.records[len(f.records)-1].Seq)
+}
+
+// cut returns the files of a batch whose records are all good.
+func (b *Batch) cut() ([]*file, error) {
+	if b.files != nil {
+		return b.files, nil
+	}
+	c, err := newCutter(b)
+	if err != nil {
+		return nil, err
+	}
 	for _, r := range b.Records {
-		at, ok := b.timeOf(r.Data)
-		if !ok {
-			at = b.Generated
+		if err := c.add(r); err != nil {
+			return nil, err
 		}
-		dir := layoutOf(b.Target.Descriptor.timeFormat(), at)
-		f := byDir[dir]
-		if f == nil {
-			f = &file{}
-			byDir[dir], times[f] = f, at
-			files = append(files, f)
+	}
+	return c.files, nil
+}
+
+// A cutter cuts a batch into files, in the order of their first records.
+type cutter struct {
+	batch *Batch
+	form  *format.Parquet // nil for text
+	files []*file
+	byDir map[string]*file
+}
+
+func newCutter(b *Batch) (*cutter, error) {
+	c := &cutter{batch: b, byDir: make(map[string]*file)}
+	if b.Target.Descriptor.Text("destination_file_type") != parquetFile {
+		return c, nil
+	}
+	form, err := format.NewParquet(b.Target.Stream.Schema)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSchema, err)
+	}
+	c.form = form
+	return c, nil
+}
+
+// add puts a record into its file. Its error says why the record is bad.
+func (c *cutter) add(r storage.Record) error {
+	at, dir := c.batch.Generated, ""
+	if d := c.batch.Target.Descriptor; d.split() {
+		if own, ok := c.batch.timeOf(r.Data); ok {
+			at = own
 		}
-		f.records = append(f.records, r)
+		dir = layoutOf(d.timeFormat(), at)
 	}
-	for _, f := range files {
-		f.key = b.key(times[f], f.records[0].Seq, f.records[len(f.records)-1].Seq)
+	f := c.byDir[dir]
+	if f == nil {
+		f = &file{at: at}
+		if c.form != nil {
+			f.table = c.form.Table()
+		}
 	}
-	return files
+	if f.table != nil {
+		if err := f.table.Append(r.Data); err != nil {
+			return err
+		}
+	}
+	if f.records = append(f.records, r); len(f.records) == 1 {
+		c.files, c.byDir[dir] = append(c.files, f), f
+	}
+	return nil
 }
 
 // key is the name of an object in its bucket (OBS-1).
 func (b *Batch) key(at time.Time, first, last storage.Seq) string {
 	d := b.Target.Descriptor
-	return join(d.Text("file_prefix"), layoutOf(d.timeFormat(), at), b.Name(first, last, ".txt"))
+	ext := ".txt"
+	if d.Text("destination_file_type") == parquetFile {
+		ext = ".parquet"
+	}
+	return join(d.Text("file_prefix"), layoutOf(d.timeFormat(), at), b.Name(first, last, ext))
 }
 
 // layouts translates the letters of time formats into Go's.

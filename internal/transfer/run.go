@@ -223,6 +223,9 @@ func (t *Tasks) announce(ctx context.Context, k *task, row *Task, r *run, log st
 	if err != nil {
 		return nil, err
 	}
+	if err := row.Descriptor.suits(stream); err != nil {
+		return nil, err // the stream was changed since (E8-R6)
+	}
 	intent := &Intent{
 		First: r.position.Next, Last: c.Records[len(c.Records)-1].Seq,
 		Generated: t.opts.Now().UnixMilli(), Zone: t.opts.Zone.String(),
@@ -245,8 +248,9 @@ func (t *Tasks) assemble(row *Task, r *run, records []storage.Record) (*batch, e
 	if err != nil {
 		return nil, err
 	}
-	spoiled := b.fill(records)
-	return &batch{b, spoiled}, nil
+	out := &batch{Batch: b}
+	out.spoiled, err = out.fill(records)
+	return out, err
 }
 
 // record makes an intent durable, in place of an earlier one.

@@ -128,13 +128,17 @@ func (r *rig) open(disk vfs.FS) {
 // create makes an OBS task "t" with more members, as JSON.
 func (r *rig) create(members string) {
 	r.Helper()
+	if err := r.tryCreate(members); err != nil {
+		r.Fatal(err)
+	}
+}
+
+func (r *rig) tryCreate(members string) error {
 	d, err := transfer.Parse(transfer.OBS, json.RawMessage(`{"task_name":"t","agency_name":"a","obs_bucket_path":"b","deliver_time_interval":30`+members+`}`))
 	if err != nil {
-		r.Fatal(err)
+		return err
 	}
-	if err := r.tasks.Create(context.Background(), streamID, d); err != nil {
-		r.Fatal(err)
-	}
+	return r.tasks.Create(context.Background(), streamID, d)
 }
 
 // put appends records.

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/avro"
 
 	"disd/internal/storage/catalog"
+	"disd/internal/transfer/format"
 )
 
 // A Stream is what a task must know of the stream it reads.
@@ -76,10 +77,23 @@ func (d Descriptor) suitsOBS(s Stream) error {
 	switch {
 	case kind != "" && kind != textFile && s.DataType != jsonData:
 		return invalid("destination_file_type", kind+" needs a stream of data type JSON")
-	case kind == carbonFile || kind == parquetFile:
-		return invalid("destination_file_type", kind+" files cannot be written by this server")
+	case kind == carbonFile:
+		return invalid("destination_file_type", "CarbonData files cannot be written by this server; parquet and text can")
 	case d.Members["processing_schema"] != nil && s.DataType != jsonData:
 		return invalid("processing_schema", "needs a stream of data type JSON")
+	case kind == parquetFile:
+		return representable(s)
+	}
+	return nil
+}
+
+// representable demands a schema that Parquet can stand for.
+func representable(s Stream) error {
+	if err := needsSchema(s); err != nil {
+		return err
+	}
+	if _, err := format.NewParquet(s.Schema); err != nil {
+		return fmt.Errorf("%w: %w", ErrSchema, err)
 	}
 	return nil
 }
