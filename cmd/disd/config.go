@@ -19,6 +19,7 @@ import (
 
 	"disd/internal/auth"
 	"disd/internal/partition"
+	"disd/internal/transfer"
 	"disd/internal/transfer/dws"
 )
 
@@ -86,6 +87,7 @@ type Config struct {
 		KMSKeys  []dws.Key `mapstructure:"kms_keys"`
 		Agencies []Agency  `mapstructure:"agencies"`
 		Zone     string    `mapstructure:"zone"`
+		FileName string    `mapstructure:"file_name"`
 
 		BatchRecords int `mapstructure:"batch_records"`
 		BatchBytes   int `mapstructure:"batch_bytes"`
@@ -154,6 +156,7 @@ var options = []option{
 	{"transfer.batch_bytes", 64 << 20, "the same in bytes of data"},
 	{"transfer.workers", 4, "batches of all transfer tasks that are on their way at the same time"},
 	{"transfer.zone", "UTC", "time zone of the directories that transfer tasks name by time"},
+	{"transfer.file_name", transfer.DefaultFileName, "names of the files that transfer tasks write, without extension; docs/transfer.md has the rules"},
 	{"profiling", false, "serve profiles of the process under /_disd/pprof/"},
 	{"log.level", "info", "debug, info, warn or error"},
 	{"log.format", "text", "text or json"},

@@ -30,6 +30,9 @@ func openTransfer(c *Config, logger *slog.Logger, engine storage.Engine, db *cat
 	if err != nil {
 		return nil, misuse{err}
 	}
+	if err := transfer.CheckFileName(c.Transfer.FileName); err != nil {
+		return nil, misuse{fmt.Errorf("transfer.file_name: %w", err)}
+	}
 	agency, err := openAgencies(c, buckets)
 	if err != nil {
 		return nil, err
@@ -39,7 +42,8 @@ func openTransfer(c *Config, logger *slog.Logger, engine storage.Engine, db *cat
 		return nil, misuse{fmt.Errorf("transfer.dws.clusters: %w", err)}
 	}
 	return transfer.Open(transfer.Options{
-		DB: db, Streams: taskStreams{streams}, Logs: engine, Store: buckets, Agency: agency, Logger: logger, Zone: zone,
+		DB: db, Streams: taskStreams{streams}, Logs: engine, Store: buckets, Agency: agency, Logger: logger,
+		Zone: zone, FileName: c.Transfer.FileName,
 		MaxRecords: c.Transfer.BatchRecords, MaxBytes: c.Transfer.BatchBytes, Workers: c.Transfer.Workers,
 		Destinations: map[transfer.Type]transfer.Opener{transfer.DWS: clusters},
 		Exceeded: func() bool {

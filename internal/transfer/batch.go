@@ -17,8 +17,9 @@ import (
 type Intent struct {
 	First     storage.Seq `json:"first"`
 	Last      storage.Seq `json:"last"`
-	Generated int64       `json:"generated"` // ms
-	Zone      string      `json:"zone"`      // of time directories and of times in records
+	Generated int64       `json:"generated"`           // ms
+	Zone      string      `json:"zone"`                // of time directories and of times in records
+	FileName  string      `json:"file_name,omitempty"` // template, "" for the default one
 
 	Revision   int        `json:"revision"` // of the descriptor
 	Descriptor Descriptor `json:"descriptor"`
@@ -54,13 +55,8 @@ func (t *Tasks) batch(row *Task, partition int32, i *Intent) (Batch, error) {
 	}
 	return Batch{
 		Target: target, Partition: partition, First: i.First, Last: i.Last,
-		Generated: time.UnixMilli(i.Generated).In(zone),
+		Generated: time.UnixMilli(i.Generated).In(zone), fileName: i.FileName,
 	}, nil
-}
-
-// Name returns the file name of a part of the batch, without directory (D-10).
-func (b *Batch) Name(first, last storage.Seq, ext string) string {
-	return fmt.Sprintf("%s-%s-shardId-%010d-%d-%d%s", b.Target.Stream.Name, b.Target.TaskName, b.Partition, first, last, ext)
 }
 
 // A bad record could not be read as the stream says it must be (D-9).

@@ -62,7 +62,8 @@ type Batch struct {
 	// without the bad ones.
 	Records []storage.Record
 
-	files []*file // of an OBS task: the same records, once they were cut
+	fileName string  // template of names, "" for the default one
+	files    []*file // of an OBS task: the same records, once they were cut
 }
 
 // A Store keeps objects in buckets. It is what stands in for OBS. All methods

@@ -3,6 +3,7 @@ package transfer_test
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -151,5 +152,63 @@ func TestTimesOfRecords(t *testing.T) { // OBS-2, OBS-3
 		if got := objects(t, r.disk)[tt.dir+"/s-t-shardId-0000000000-0-0.txt"]; got != data+"\n" {
 			t.Errorf("%+v: %v", tt, objects(t, r.disk))
 		}
+	}
+}
+
+func TestFileName(t *testing.T) { // D-10
+	const id = `[0-9A-Za-z]+`
+	for _, tt := range []struct{ template, want string }{ // a pattern, or the reason why it is refused
+		{"{task_id}/{partition_id}/{first_seq}", "^x/2017/" + id + "/shardId-0000000000/0.txt$"},
+		{"p={project_id}/{stream_id}-{task_name}/{partition_id}_{first_seq}_{last_seq}.v1", "^x/2017/p=p/" + streamID + "-t/shardId-0000000000_0_1.v1.txt$"},
+		{"{stream_name}-{task_name}-{partition_id}-{first_seq}", "^x/2017/s-t-shardId-0000000000-0.txt$"},
+		{"{task_id}-{partition_id}-{last_seq}", "{partition_id} and {first_seq} are needed"},
+		{"{task_id}-{first_seq}", "{partition_id} and {first_seq} are needed"},
+		{"{task_name}-{partition_id}-{first_seq}", "{task_id} is needed, or"},
+		{"{stream_id}-{partition_id}-{first_seq}", "{task_id} is needed, or"},
+		{"{task_id}-{partition_id}-{first_seq}{last_seq}", "two placeholders need a character between them"},
+		{"{task_id}-{partition_id}-{first_seq}-{time}", "unknown placeholder {time}"},
+		{"{task_id}-{partition_id}-{first_seq}-{", "only letters"},
+		{"{task_id} {partition_id}-{first_seq}", "only letters"},
+		{"/{task_id}-{partition_id}-{first_seq}", "empty path elements"},
+		{"a/../{task_id}-{partition_id}-{first_seq}", "empty path elements"},
+	} {
+		r := newRig(t, 1)
+		r.opts.FileName = tt.template
+		if _, err := transfer.Open(transfer.Options{DB: r.db, FileName: tt.template}); err != nil {
+			if !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%s: %v", tt.template, err)
+			}
+			continue
+		}
+		r.open(r.disk)
+		r.create(`,"file_prefix":"x","partition_format":"yyyy"`)
+		r.put(0, "a", "b")
+		r.round()
+		for key := range objects(t, r.disk) {
+			if !regexp.MustCompile(tt.want).MatchString(key) {
+				t.Errorf("%s made %s", tt.template, key)
+			}
+		}
+		if len(objects(t, r.disk)) != 1 {
+			t.Errorf("%s made %v", tt.template, objects(t, r.disk))
+		}
+	}
+}
+
+// A batch keeps the name under which it was begun.
+func TestFileNameOfBegunBatch(t *testing.T) { // D-12
+	r := newRig(t, 1)
+	f := r.failing()
+	r.create("")
+	r.put(0, "a")
+	f.set(errors.New("reply lost"), true)
+	r.round()
+	r.opts.FileName = "other/{task_id}-{partition_id}-{first_seq}"
+	f.set(nil, false)
+	r.open(r.disk)
+	r.advance(time.Minute)
+	r.round()
+	if got := objects(t, r.disk); len(got) != 1 || got["s-t-shardId-0000000000-0-0.txt"] != "a\n" {
+		t.Errorf("%v", got)
 	}
 }

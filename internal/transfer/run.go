@@ -228,7 +228,7 @@ func (t *Tasks) announce(ctx context.Context, k *task, row *Task, r *run, log st
 	}
 	intent := &Intent{
 		First: r.position.Next, Last: c.Records[len(c.Records)-1].Seq,
-		Generated: t.opts.Now().UnixMilli(), Zone: t.opts.Zone.String(),
+		Generated: t.opts.Now().UnixMilli(), Zone: t.opts.Zone.String(), FileName: t.opts.FileName,
 		Revision: row.Revision, Descriptor: row.Descriptor, Stream: stream, Version: intentVersion,
 	}
 	if err := t.record(k, row, r, intent); err != nil {

@@ -57,6 +57,7 @@ type Options struct {
 	Key []byte
 
 	Zone       *time.Location // of time directories and times in records (OBS-2), default UTC; one with a name of the time zone database
+	FileName   string         // template of the names of files, default DefaultFileName
 	Workers    int            // batches on their way at the same time, default 4
 	MaxBytes   int            // data in one batch, default 64 MiB (D-6)
 	MaxRecords int            // records in one batch, default 100 000
@@ -80,6 +81,7 @@ func (o *Options) setDefaults() {
 	if o.Zone == nil {
 		o.Zone = time.UTC
 	}
+	setDefault(&o.FileName, DefaultFileName)
 	setDefault(&o.Quota, 5)
 	setDefault(&o.Workers, 4)
 	setDefault(&o.MaxBytes, 64<<20)
@@ -114,6 +116,9 @@ func Open(opts Options) (*Tasks, error) {
 	opts.setDefaults()
 	if _, err := time.LoadLocation(opts.Zone.String()); err != nil {
 		return nil, fmt.Errorf("the zone of time directories must have a name that can be looked up again: %w", err)
+	}
+	if err := CheckFileName(opts.FileName); err != nil {
+		return nil, fmt.Errorf("template of file names: %w", err)
 	}
 	vault, err := openVault(opts.DB, opts.Key)
 	if err != nil {
