@@ -344,7 +344,8 @@ func (s *server) stop() error {
 func table(results []result) []byte {
 	var b bytes.Buffer
 	b.WriteString("# Compatibility\n\nPublished clients, unmodified, run against disd by `make conformance`, which writes this page.\n" +
-		"Only the endpoint and the credentials are set.\n\n" +
+		"Only the endpoint and the credentials are set. Where there is no runtime, the requests that are documented\n" +
+		"for the client are sent in its place, signed as it signs them.\n\n" +
 		"| client | package | runtime | what was run |")
 	for _, m := range modes(nil) {
 		b.WriteString(" " + m.name + " |")
