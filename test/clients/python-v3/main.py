@@ -71,13 +71,18 @@ def _():
 @check("ListStreams")
 def _():
     r = client.list_streams(ListStreamsRequest(limit=100))
-    assert STREAM in r.stream_names and r.has_more_streams is False, r
+    assert (r.stream_names, r.total_number, r.has_more_streams) == ([STREAM], 1, False), r
+    info = r.stream_info_list[0]
+    assert (info.stream_name, info.status, info.partition_count, info.retention_period) == (STREAM, "RUNNING", 1, 48), r
 
 
 @check("ShowStream")
 def _():
     r = show()
     assert (r.data_schema, r.csv_properties.delimiter, r.compression_format) == (SCHEMA, ";", "zip"), r
+    assert (r.status, r.stream_type, r.data_type, r.writable_partition_count) == ("RUNNING", "COMMON", "JSON", 1), r
+    assert (r.auto_scale_enabled, r.auto_scale_min_partition_count, r.auto_scale_max_partition_count) == (True, 1, 4), r
+    assert (r.partitions[0].partition_id, r.partitions[0].sequence_number_range) == ("shardId-0000000000", "[0 : 0]"), r
     assert r.partitions[0].hash_range == "[0 : 9223372036854775807]" and r.retention_period == 48, r
     assert {t.key: t.value for t in r.tags} == {"k": "v", "empty": ""}, r.tags
     fails("DIS.4301", lambda: client.show_stream(ShowStreamRequest(stream_name="nowhere")))
@@ -87,7 +92,9 @@ def _():
 def _():
     client.update_partition_count(UpdatePartitionCountRequest(
         stream_name=STREAM, body=UpdatePartitionCountReq(stream_name=STREAM, target_partition_count=2)))
-    assert show().writable_partition_count == 2
+    r = show()
+    change = r.update_partition_counts[0]
+    assert (r.writable_partition_count, change.src_partition_count, change.target_partition_count) == (2, 1, 2), r
 
 
 @check("UpdateStream")
@@ -100,10 +107,11 @@ def _():
 def _():
     data = base64.b64encode("中文 data".encode()).decode()
     r = client.send_records(SendRecordsRequest(body=PutRecordsRequest(stream_name=STREAM, records=[
-        PutRecordsRequestEntry(data=data, partition_key="pk"), PutRecordsRequestEntry(data=data, partition_id="0"),
-        PutRecordsRequestEntry(data=data, explicit_hash_key="0"), PutRecordsRequestEntry(data=data)])))
-    assert r.failed_record_count == 0 and len(r.records) == 4, r
-    assert r.records[1].partition_id == "shardId-0000000000", r
+        PutRecordsRequestEntry(data=data, explicit_hash_key="0", partition_key="pk"), PutRecordsRequestEntry(data=data, partition_id="0"),
+        PutRecordsRequestEntry(data=data, partition_id="7"), PutRecordsRequestEntry(data=data)])))
+    assert r.failed_record_count == 1 and len(r.records) == 4, r
+    assert [(e.partition_id, e.sequence_number) for e in r.records[:2]] == [("shardId-0000000000", "0"), ("shardId-0000000000", "1")], r
+    assert r.records[2].error_code == "DIS.4302", r
 
 
 @check("ShowCursor")
@@ -118,6 +126,7 @@ def _():
 def _():
     r = client.consume_records(ConsumeRecordsRequest(partition_cursor=cursor(), max_fetch_bytes=1 << 20))
     assert base64.b64decode(r.records[0].data).decode() == "中文 data" and r.records[0].timestamp_type == "CreateTime", r
+    assert (r.records[0].sequence_number, r.records[0].partition_key) == ("0", "pk") and r.records[0].timestamp > 1e12, r
     again = client.consume_records(ConsumeRecordsRequest(partition_cursor=r.next_partition_cursor))
     assert again.records == [], again
     fails("DIS.4217", lambda: client.consume_records(ConsumeRecordsRequest(partition_cursor="x")))
@@ -213,15 +222,15 @@ def _():
     now = int(time.time())
     r = client.show_stream_metrics(ShowStreamMetricsRequest(
         stream_name=STREAM, label="total_put_records_per_stream", start_time=now - 600, end_time=now + 60))
-    assert r.metrics.label == "total_put_records_per_stream", r
+    assert r.metrics.label == "total_put_records_per_stream" and sum(p.value for p in r.metrics.data_points) == 3, r
 
 
 @check("ShowPartitionMetrics")
 def _():
     now = int(time.time())
     r = client.show_partition_metrics(ShowPartitionMetricsRequest(
-        stream_name=STREAM, partition_id="0", label="total_put_bytes_per_partition", start_time=now - 600, end_time=now))
-    assert r.metrics.label == "total_put_bytes_per_partition", r
+        stream_name=STREAM, partition_id="0", label="total_put_bytes_per_partition", start_time=now - 600, end_time=now + 60))
+    assert r.metrics.label == "total_put_bytes_per_partition" and r.metrics.data_points, r
 
 
 def task():
@@ -245,7 +254,8 @@ def _():
 @check("ShowTransferTask")
 def _():
     r = task()
-    assert r.obs_destination_description.obs_bucket_path == "bucket", r
+    obs = r.obs_destination_description
+    assert (obs.obs_bucket_path, obs.file_prefix, obs.partition_format, obs.record_delimiter) == ("bucket", "p", "yyyy/MM/dd/HH/mm", "\n"), r
 
 
 @check("BatchStopTransferTask")
@@ -271,6 +281,7 @@ def _():
 @check("DeleteCheckpoint")
 def _():
     client.delete_checkpoint(DeleteCheckpointRequest(stream_name=STREAM, app_name=APP, checkpoint_type="LAST_READ"))
+    assert client.show_app(ShowAppRequest(app_name=APP)).commit_checkpoint_stream_names == []
 
 
 @check("DeleteStream")
