@@ -32,27 +32,29 @@ func blocks(t *testing.T, page string) map[string][]string {
 	return found
 }
 
-// python returns an interpreter that has the legacy Python SDK, in an environment
-// below bin/ that is kept for the next time. Without Python or an index of
-// packages the test is skipped.
-func python(t *testing.T) string {
+// legacySDK is the legacy Python SDK.
+const legacySDK = "huaweicloud-sdk-python-dis==2.0.8"
+
+// python returns an interpreter that has some packages, in an environment below
+// bin/ that is kept for the next time. Without Python or an index of packages the
+// test is skipped.
+func python(t *testing.T, packages ...string) string {
 	t.Helper()
 	root, err := harness.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
-	const sdk = "huaweicloud-sdk-python-dis==2.0.8"
-	dir := filepath.Join(root, "bin", "python", sdk)
+	dir := filepath.Join(root, "bin", "python", packages[0])
 	interpreter := filepath.Join(dir, "bin", "python")
 	if _, err := os.Stat(filepath.Join(dir, "complete")); err == nil {
 		return interpreter
 	}
 	for _, step := range [][]string{
 		{"python3", "-m", "venv", "--clear", dir},
-		{interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", sdk, "protobuf<3.21"}, // what its generated code needs
+		append([]string{interpreter, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"}, packages...),
 	} {
 		if out, err := exec.Command(step[0], step[1:]...).CombinedOutput(); err != nil {
-			t.Skipf("no %s: %v: %v\n%s", sdk, step, err, out)
+			t.Skipf("no %s: %v: %v\n%s", packages[0], step, err, out)
 		}
 	}
 	if err := os.WriteFile(filepath.Join(dir, "complete"), nil, 0o600); err != nil {
@@ -97,7 +99,7 @@ func TestReadme(t *testing.T) {
 		run(t, "0: hello from Go\n", "go", "run", program(t, "go", "main.go"))
 	})
 	t.Run("python", func(t *testing.T) {
-		interpreter := python(t)
+		interpreter := python(t, legacySDK, "protobuf<3.21") // what its generated code needs
 		run(t, "0: hello from Python\n0\n", interpreter, program(t, "python", "main.py"))
 	})
 	s.Stop(t)

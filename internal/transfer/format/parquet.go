@@ -415,7 +415,8 @@ func (c *compiler) compileLeaf(n *avro.SchemaNode) (parquet.Node, node, error) {
 }
 
 // column returns the type of a column and how its values are read. Logical types
-// that Avro does not define, or that have no counterpart, are left aside.
+// that Avro does not define, or that have no counterpart, are left aside. An enum
+// is a string, because some readers take Parquet's own for bytes.
 func column(n *avro.SchemaNode) (parquet.Node, reading, error) {
 	switch n.Type + " " + n.LogicalType {
 	case "bytes decimal", "fixed decimal":
@@ -455,7 +456,7 @@ func column(n *avro.SchemaNode) (parquet.Node, reading, error) {
 	case "bytes":
 		return parquet.Leaf(parquet.ByteArrayType), readBytes, nil
 	case "enum":
-		return parquet.Encoded(parquet.Enum(), &parquet.RLEDictionary), readEnum(n.Symbols), nil
+		return parquet.Encoded(parquet.String(), &parquet.RLEDictionary), readEnum(n.Symbols), nil
 	case "fixed":
 		if n.Size < 1 || n.Size > maxFixed {
 			return nil, nil, fmt.Errorf("is fixed with a size other than 1 to %d", maxFixed)
