@@ -48,7 +48,7 @@ transfer: build
 
 # kill -9 of a server that delivers, and a store that fails in every way.
 crash-transfer: build
-	cd test/transfer && DISD_BINARY=$(CURDIR)/bin/disd go test -mod=mod -count=1 -timeout 0 -run 'TestChaos' . -args -cycles $(CYCLES)
+	cd test/transfer && DISD_BINARY=$(CURDIR)/bin/disd go test -mod=mod -count=1 -timeout 0 -run TestChaos -v . -args -cycles $(CYCLES)
 
 # Limits of time that nobody wants to wait for in every test run.
 slow:

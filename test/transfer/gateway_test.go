@@ -16,7 +16,7 @@ import (
 	"github.com/versity/versitygw/s3api/middlewares"
 )
 
-const access, secret, bucket = "access", "secret-key", "bucket"
+const access, secret, bucket = "access", "secret-of-the-gateway", "bucket"
 
 // serve starts an object store with one bucket and returns its endpoint and a
 // client of its own.

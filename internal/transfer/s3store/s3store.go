@@ -204,9 +204,16 @@ func (s *Store) put(ctx context.Context, bucket, key string, content []byte, sum
 	if mustBeNew {
 		opts.SetMatchETagExcept("*")
 	}
-	_, err := s.client.PutObject(ctx, bucket, key, bytes.NewReader(content), int64(len(content)), opts)
+	info, err := s.client.PutObject(ctx, bucket, key, bytes.NewReader(content), int64(len(content)), opts)
+	if err == nil && info.ETag == "" {
+		return errNoETag
+	}
 	return err
 }
+
+// errNoETag is a 200 that is not the answer to a put, but perhaps that of a proxy
+// on the way.
+var errNoETag = errors.New("the answer names no object")
 
 // holds reports whether an object is there, with a size and a checksum.
 func (s *Store) holds(ctx context.Context, bucket, key string, size int, sum string) bool {
