@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -80,7 +81,7 @@ func TestChaos(t *testing.T) { // D13
 func options(dir string, r *rand.Rand, args ...string) harness.Options {
 	sync := []string{"always", "interval", "off"}[r.IntN(3)]
 	return harness.Options{Dir: dir, Args: append([]string{
-		"--sync", sync, "--empty-wait", "0s", "--transfer-batch-records", "20",
+		"--sync", sync, "--empty-wait", "0s",
 		"--storage-commit-log", "16777216", "--storage-segment", "16777216",
 	}, args...)}
 }
@@ -94,13 +95,18 @@ type chaos struct {
 	members map[string]any // of the task
 	events  map[string]int
 
-	// arm makes faults, and calls end at some moment; disarm undoes it.
+	// arm makes faults, and calls end at some moment; fail makes nothing but
+	// faults, nil where there are none; disarm undoes both.
 	arm    func(end func())
+	fail   func()
 	disarm func()
 }
 
+// launch starts a server with another size of batches, which must not touch those
+// that were begun.
 func (c *chaos) launch() {
-	c.s = harness.Launch(c.t, options(c.dir, c.r, c.args...))
+	c.batch = 12 + c.r.IntN(10)
+	c.s = harness.Launch(c.t, options(c.dir, c.r, append(c.args, "--transfer-batch-records", strconv.Itoa(c.batch))...))
 }
 
 func (c *chaos) run(cycles, puts int) {
@@ -108,6 +114,9 @@ func (c *chaos) run(cycles, puts int) {
 	c.s.Ready(c.t)
 	c.found(c.members)
 	for cycle := range cycles {
+		if c.fail != nil && c.r.IntN(15) == 0 {
+			c.outage(puts)
+		}
 		if c.cycle(puts); c.t.Failed() {
 			c.t.Fatalf("in cycle %d", cycle)
 		}
@@ -115,6 +124,19 @@ func (c *chaos) run(cycles, puts int) {
 	c.disarm()
 	c.finish()
 	c.s.Stop(c.t)
+}
+
+// outage lets the store fail as long as it takes for some batches to be tried
+// several times.
+func (c *chaos) outage(puts int) {
+	c.events["outages"]++
+	c.fail()
+	l := &load{world: c.world}
+	l.start(c.r, puts)
+	l.wg.Wait()
+	time.Sleep(3500 * time.Millisecond) // the tries are 1 and 2 seconds apart
+	c.disarm()
+	c.verify()
 }
 
 // cycle puts the server under load, ends it, and looks at what there is after the
@@ -187,6 +209,10 @@ func chaosOverProxy(t *testing.T, r *rand.Rand, cycles, puts int, large bool) (f
 		},
 		members: map[string]any{"file_prefix": "a/b", "partition_format": "yyyy/MM/dd/HH/mm"},
 		disarm:  p.calm,
+	}
+	c.fail = func() {
+		own := rand.New(rand.NewPCG(r.Uint64(), 0))
+		p.plan(func(*http.Request) fault { return faults[own.IntN(len(faults))] }, -1, "", nil)
 	}
 	c.arm = func(end func()) {
 		own := rand.New(rand.NewPCG(r.Uint64(), 0))

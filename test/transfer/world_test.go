@@ -21,7 +21,7 @@ import (
 
 const (
 	stream, task = "s", "t"
-	batchRecords = 20 // a batch is due when so many records wait
+	putRecords   = 40
 	interval     = 900
 )
 
@@ -31,6 +31,7 @@ type world struct {
 	t     *testing.T
 	place place
 	large bool // records of which a batch makes several parts
+	batch int  // a batch is due when so many records wait
 	s     *harness.Server
 
 	ids atomic.Uint64 // of records
@@ -122,7 +123,7 @@ type load struct {
 
 // start puts at most so many times, and meddles with stream and task now and then.
 func (l *load) start(r *rand.Rand, puts int) {
-	l.repeat(puts, func() error { return l.put(batchRecords*2, -1) })
+	l.repeat(puts, func() error { return l.put(putRecords, -1) })
 	if r.IntN(5) == 0 {
 		to := 1 + r.IntN(4)
 		l.repeat(1, func() error { return l.scale(to) })
@@ -364,8 +365,8 @@ func (w *world) drained() bool {
 	for _, p := range parts {
 		waiting := int(p.next - p.done)
 		drained = drained && waiting == 0
-		if p.open && waiting > 0 && waiting < batchRecords {
-			if err := w.put(batchRecords-waiting, p.id); err != nil {
+		if p.open && waiting > 0 && waiting < w.batch {
+			if err := w.put(w.batch-waiting, p.id); err != nil {
 				w.t.Fatal(err)
 			}
 		}
