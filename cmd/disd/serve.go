@@ -100,6 +100,7 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 	if err != nil {
 		return err
 	}
+	registry.MustRegister(taskCollector{tasks})
 	if local, ok := engine.(*segment.Engine); ok {
 		registry.MustRegister(collector{local})
 	}

@@ -739,6 +739,7 @@ func TestStreamIsDeleted(t *testing.T) { // E5-R5
 
 func TestStats(t *testing.T) {
 	r := newRig(t, 1)
+	r.stream.Retention = 24 * time.Hour
 	r.create("")
 	r.put(0, "abc", "de")
 	r.round()
@@ -746,8 +747,8 @@ func TestStats(t *testing.T) {
 	r.advance(5 * time.Second)
 	got := r.tasks.Stats(t.Context())
 	want := transfer.Stat{
-		StreamID: streamID, Stream: "s", Task: "t", Type: transfer.OBS, State: transfer.Running,
-		Batches: 1, Records: 2, Bytes: 5, Lag: 1, LagTime: 5 * time.Second,
+		Project: "p", StreamID: streamID, Stream: "s", Task: "t", Type: transfer.OBS, State: transfer.Running,
+		Batches: 1, Records: 2, Bytes: 5, Lag: 1, LagTime: 5 * time.Second, UntilLoss: 24*time.Hour - 5*time.Second,
 	}
 	if len(got) != 1 || got[0] != want {
 		t.Errorf("stats\n%+v want\n%+v", got, want)

@@ -97,11 +97,11 @@ func (t *Tasks) state(k *task) State {
 
 // A Stat is what a task has done and has to do in one partition, for metrics.
 type Stat struct {
-	StreamID, Stream string
-	Task             string
-	Type             Type
-	Partition        int32
-	State            State
+	Project, StreamID, Stream string
+	Task                      string
+	Type                      Type
+	Partition                 int32
+	State                     State
 
 	// Since the server started.
 	Batches, Records, Bytes int64
@@ -112,7 +112,13 @@ type Stat struct {
 
 	Lag     int64         // records not delivered yet
 	LagTime time.Duration // the age of the oldest of them, 0 when there is none
-	Error   string        // of the last attempt, "" when it succeeded
+
+	// UntilLoss is how long retention keeps the oldest of them, 0 when there is
+	// none. At its end it may be removed undelivered.
+	UntilLoss time.Duration
+
+	Attempts int    // that failed since the last one that did not
+	Error    string // of the last attempt, "" when it succeeded
 }
 
 // Stats tells about all tasks.
@@ -126,24 +132,25 @@ func (t *Tasks) Stats(ctx context.Context) (all []Stat) {
 		status := t.status(k, stream)
 		for _, p := range status.Partitions {
 			s := Stat{
-				StreamID: stream.ID, Stream: stream.Name, Task: k.name, Type: status.Descriptor.Type,
+				Project: stream.Project, StreamID: stream.ID, Stream: stream.Name, Task: k.name, Type: status.Descriptor.Type,
 				Partition: p.Partition, State: p.State, Discarded: p.Discarded,
 			}
 			k.mu.Lock()
 			r := k.run(p.Partition)
 			s.Batches, s.Records, s.Bytes = r.counts.batches, r.counts.records, r.counts.bytes
+			s.Attempts = r.failure.attempts
 			if r.failure.err != nil {
 				s.Error = r.failure.err.Error()
 			}
 			k.mu.Unlock()
-			t.addLag(ctx, &s, p.Next, now)
+			t.addLag(ctx, &s, p.Next, now, stream.Retention)
 			all = append(all, s)
 		}
 	}
 	return all
 }
 
-func (t *Tasks) addLag(ctx context.Context, s *Stat, next storage.Seq, now int64) {
+func (t *Tasks) addLag(ctx context.Context, s *Stat, next storage.Seq, now int64, retention time.Duration) {
 	log, err := t.opts.Logs.Open(ctx, storage.LogID{Stream: s.StreamID, Partition: s.Partition})
 	if err != nil {
 		return
@@ -152,5 +159,6 @@ func (t *Tasks) addLag(ctx context.Context, s *Stat, next storage.Seq, now int64
 	if s.Lag = int64(end - next); s.Lag > 0 {
 		age := now - acceptedAt(ctx, log, max(next, oldest))
 		s.LagTime = time.Duration(age) * time.Millisecond
+		s.UntilLoss = max(0, retention-s.LagTime)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/twmb/avro"
@@ -23,6 +24,7 @@ type Stream struct {
 	Compression string           `json:"compression,omitempty"` // of the bytes inside records: snappy, gzip, zip or ""
 	Delimiter   string           `json:"delimiter,omitempty"`   // of CSV fields
 	Partitions  []PartitionState `json:"-"`                     // by id, the expired ones too
+	Retention   time.Duration    `json:"-"`                     // how long a record is kept
 }
 
 // A PartitionState says which records a partition still gives.
