@@ -11,20 +11,22 @@ import (
 	"disd/internal/storage/catalog"
 )
 
+// openKeyring opens the key file. In memory, where nothing is kept, there is none
+// unless it is configured.
+func openKeyring(c *Config) (*auth.Keyring, error) {
+	file := c.Auth.KeyFile
+	if file == "" {
+		if c.Engine == "memory" {
+			return auth.NewKeyring(), nil
+		}
+		file = filepath.Join(c.DataDir, "identity.key")
+	}
+	return auth.OpenKeyring(file)
+}
+
 // openIdentities opens the directory of accounts: those of the configuration, and
 // those that were made by administration.
-func openIdentities(c *Config, db *catalog.DB) (*auth.Directory, error) {
-	keys := auth.NewKeyring()
-	if c.Engine != "memory" || c.Auth.KeyFile != "" {
-		file := c.Auth.KeyFile
-		if file == "" {
-			file = filepath.Join(c.DataDir, "identity.key")
-		}
-		var err error
-		if keys, err = auth.OpenKeyring(file); err != nil {
-			return nil, err
-		}
-	}
+func openIdentities(c *Config, db *catalog.DB, keys *auth.Keyring) (*auth.Directory, error) {
 	return auth.OpenDirectory(auth.Options{
 		Mode: c.Auth.Mode, Domains: c.Auth.Domains, Store: identityStore{db}, Keyring: keys,
 	})

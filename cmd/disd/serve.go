@@ -73,7 +73,11 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 	registry.MustRegister(exceeded)
 	count := func(quota string) { exceeded.WithLabelValues(quota).Inc() }
 
-	ids, err := openIdentities(c, db)
+	keys, err := openKeyring(c)
+	if err != nil {
+		return err
+	}
+	ids, err := openIdentities(c, db, keys)
 	if err != nil {
 		return err
 	}
@@ -96,7 +100,7 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 	if err != nil {
 		return err
 	}
-	tasks, err := openTransfer(c, logger, engine, db, streams, count)
+	tasks, err := openTransfer(c, logger, engine, db, streams, keys, count)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ import (
 )
 
 // openTransfer opens the transfer tasks. What they can write to is listed here.
-func openTransfer(c *Config, logger *slog.Logger, engine storage.Engine, db *catalog.DB, streams *partition.Set, exceeded func(string)) (*transfer.Tasks, error) {
+func openTransfer(c *Config, logger *slog.Logger, engine storage.Engine, db *catalog.DB, streams *partition.Set, keys *auth.Keyring, exceeded func(string)) (*transfer.Tasks, error) {
 	buckets, err := openBuckets(c)
 	if err != nil {
 		return nil, err
@@ -44,6 +44,7 @@ func openTransfer(c *Config, logger *slog.Logger, engine storage.Engine, db *cat
 	return transfer.Open(transfer.Options{
 		DB: db, Streams: taskStreams{streams}, Logs: engine, Store: buckets, Agency: agency, Logger: logger,
 		Zone: zone, FileName: c.Transfer.FileName,
+		Keys:       keys.Derive("transfer tasks"),
 		MaxRecords: c.Transfer.BatchRecords, MaxBytes: c.Transfer.BatchBytes, Workers: c.Transfer.Workers,
 		Destinations: map[transfer.Type]transfer.Opener{transfer.DWS: clusters},
 		Exceeded: func() bool {

@@ -19,13 +19,14 @@ import (
 )
 
 // A Keyring encrypts what must be read back: the secrets of stored access keys,
-// tokens and security tokens. Its first key seals, all of them open, so keys are
+// tokens and security tokens, and by keys derived from it what others must keep. Its first key seals, all of them open, so keys are
 // rotated by putting a new one in front and removing the old one later.
 type Keyring struct{ keys []ringKey }
 
 // A ringKey has one cipher per purpose, so that what was sealed for one never
 // opens as another.
 type ringKey struct {
+	raw   []byte
 	id    []byte
 	seals map[purpose]cipher.AEAD
 }
@@ -98,7 +99,7 @@ func parseKeyring(text []byte) (*Keyring, error) {
 }
 
 func newRingKey(raw []byte) ringKey {
-	k := ringKey{id: expand(raw, "id", ringKeyID), seals: make(map[purpose]cipher.AEAD)}
+	k := ringKey{raw: raw, id: expand(raw, "id", ringKeyID), seals: make(map[purpose]cipher.AEAD)}
 	for _, p := range []purpose{forSecrets, forTokens, forSecurityTokens} {
 		block, err := aes.NewCipher(expand(raw, string(p), 32))
 		if err != nil {
@@ -117,6 +118,16 @@ func expand(raw []byte, info string, n int) []byte {
 		panic(err) // n is small
 	}
 	return b
+}
+
+// Derive returns a key of 32 bytes for another purpose from each key of the ring, in
+// its order.
+func (k *Keyring) Derive(purpose string) [][]byte {
+	var keys [][]byte
+	for _, key := range k.keys {
+		keys = append(keys, expand(key.raw, purpose, ringKeySize))
+	}
+	return keys
 }
 
 // seal encrypts and authenticates data, and authenticates about.

@@ -118,6 +118,9 @@ func (r *rig) open(disk vfs.FS) {
 	if opts.Store == nil {
 		opts.Store = filestore.Open(filestore.Options{Dir: "obs", FS: disk})
 	}
+	if opts.Keys == nil {
+		opts.Keys = [][]byte{make([]byte, 32)} // the same after a restart
+	}
 	tasks, err := transfer.Open(opts)
 	if err != nil {
 		r.Fatal(err)
@@ -890,7 +893,8 @@ func TestSecretsAtRest(t *testing.T) { // E25-R2
 	r := newRig(t, 1)
 	r.stream.DataType = "CSV"
 	r.opts.Destinations = map[transfer.Type]transfer.Opener{transfer.DWS: &table{}}
-	r.opts.Key = bytes.Repeat([]byte{7}, 32)
+	first, second := bytes.Repeat([]byte{7}, 32), bytes.Repeat([]byte{8}, 32)
+	r.opts.Keys = [][]byte{first}
 	r.open(r.disk)
 	d, err := transfer.Parse(transfer.DWS, json.RawMessage(`{"task_name":"t","agency_name":"a","deliver_time_interval":30,"dws_cluster_name":"c",
 		"dws_cluster_id":"c","dws_database_name":"d","dws_schema":"s","dws_table_name":"t","dws_delimiter":",","user_name":"u","user_password":"secret",
@@ -909,9 +913,18 @@ func TestSecretsAtRest(t *testing.T) { // E25-R2
 	if s := r.status(); s.State != transfer.Running {
 		t.Errorf("status %+v", s)
 	}
-	r.opts.Key = bytes.Repeat([]byte{8}, 32)
+	for i, keys := range [][][]byte{{second, first}, {second}} { // the second one was put in front, and the first one removed
+		r.opts.Keys = keys
+		r.open(r.disk)
+		r.put(0, strconv.Itoa(2+i))
+		r.round()
+		if s := r.status(); s.State != transfer.Running {
+			t.Errorf("with %d keys: %+v", len(keys), s)
+		}
+	}
+	r.opts.Keys = [][]byte{first}
 	r.open(r.disk)
-	r.put(0, "2")
+	r.put(0, "4")
 	r.round()
 	if s := r.status(); s.State != transfer.Abnormal || !strings.Contains(s.Error, "another key") {
 		t.Errorf("with another key: %+v", s)

@@ -10,62 +10,84 @@ import (
 	"disd/internal/storage/catalog"
 )
 
-// A vault encrypts the secrets of tasks at rest, each bound to its task.
-type vault struct{ aead cipher.AEAD }
+// A vault encrypts the secrets of tasks at rest, each bound to its task. Its first
+// key seals, all of them open.
+type vault []cipher.AEAD
 
-var keys = catalog.NewTable[[]byte]("keys")
-
-// openVault returns a vault with the given key of 32 bytes, or the one kept in
-// the catalog when it is nil, which is made at first use.
-func openVault(db *catalog.DB, key []byte) (*vault, error) {
-	if key == nil {
-		fresh := make([]byte, 32)
-		rand.Read(fresh)
-		err := db.Update(func(tx *catalog.Tx) error {
-			k, ok, err := keys.Get(tx, "transfer")
-			if err != nil || ok {
-				key = k
-				return err
-			}
-			key = fresh
-			return keys.Put(tx, fresh, "transfer")
-		})
+// openVault returns a vault with keys of 32 bytes, by default one that is random and
+// kept nowhere.
+func openVault(keys [][]byte) (vault, error) {
+	if len(keys) == 0 {
+		keys = [][]byte{make([]byte, 32)}
+		rand.Read(keys[0])
+	}
+	var v vault
+	for _, key := range keys {
+		if len(key) != 32 {
+			return nil, errors.New("the keys for secrets of transfer tasks must have 32 bytes")
+		}
+		block, err := aes.NewCipher(key)
 		if err != nil {
 			return nil, err
 		}
+		aead, err := cipher.NewGCMWithRandomNonce(block)
+		if err != nil {
+			return nil, err
+		}
+		v = append(v, aead)
 	}
-	if len(key) != 32 {
-		return nil, errors.New("the key for secrets of transfer tasks must have 32 bytes")
-	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	aead, err := cipher.NewGCM(block)
-	return &vault{aead}, err
+	return v, nil
 }
 
 // seal encrypts a secret of a task; nil for none.
-func (v *vault) seal(taskID, secret string) []byte {
+func (v vault) seal(taskID, secret string) []byte {
 	if secret == "" {
 		return nil
 	}
-	nonce := make([]byte, v.aead.NonceSize())
-	rand.Read(nonce)
-	return v.aead.Seal(nonce, nonce, []byte(secret), []byte(taskID))
+	return v[0].Seal(nil, nil, []byte(secret), []byte(taskID))
 }
 
-func (v *vault) open(taskID string, sealed []byte) (string, error) {
+func (v vault) open(taskID string, sealed []byte) (string, error) {
+	secret, _, err := v.find(taskID, sealed)
+	return secret, err
+}
+
+// find returns a secret and which key it was sealed with.
+func (v vault) find(taskID string, sealed []byte) (secret string, key int, err error) {
 	if sealed == nil {
-		return "", nil
+		return "", 0, nil
 	}
-	n := v.aead.NonceSize()
-	if len(sealed) < n {
-		return "", errors.New("sealed secret is too short")
+	for i, aead := range v {
+		var plain []byte
+		if plain, err = aead.Open(nil, nil, sealed, []byte(taskID)); err == nil {
+			return string(plain), i, nil
+		}
 	}
-	secret, err := v.aead.Open(nil, sealed[:n], sealed[n:], []byte(taskID))
-	if err != nil {
-		return "", fmt.Errorf("the secret of transfer task %s was sealed with another key: %w", taskID, err)
+	return "", 0, fmt.Errorf("the secret of transfer task %s was sealed with another key: %w", taskID, err)
+}
+
+// renew seals with the first key what another one sealed, so that the others can be
+// removed.
+func (v vault) renew(db *catalog.DB) error {
+	var old []Task
+	err := db.View(func(tx *catalog.Tx) error {
+		return tasks.Each(tx, nil, func(_ []string, row Task) error {
+			if secret, key, err := v.find(row.ID, row.Secret); err == nil && key > 0 {
+				row.Secret = v.seal(row.ID, secret)
+				old = append(old, row)
+			}
+			return nil // a task whose secret is lost says so when it runs
+		})
+	})
+	if err != nil || old == nil {
+		return err
 	}
-	return string(secret), nil
+	return db.Update(func(tx *catalog.Tx) error {
+		for _, row := range old {
+			if err := tasks.Put(tx, row, row.StreamID, row.Name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

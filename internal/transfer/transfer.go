@@ -52,9 +52,10 @@ type Options struct {
 	Quota    int
 	Exceeded func() bool
 
-	// Key encrypts passwords at rest, 32 bytes; by default one that is kept in
-	// the catalog.
-	Key []byte
+	// Keys encrypt passwords at rest, 32 bytes each: the first one seals, all of
+	// them open, and Open seals anew what another one sealed. By default a random
+	// one, without which passwords are lost at the end.
+	Keys [][]byte
 
 	Zone       *time.Location // of time directories and times in records (OBS-2), default UTC; one with a name of the time zone database
 	FileName   string         // template of the names of files, default DefaultFileName
@@ -101,7 +102,7 @@ func setDefault[T comparable](field *T, v T) {
 // any time.
 type Tasks struct {
 	opts  Options
-	vault *vault
+	vault vault
 
 	running atomic.Bool   // Run is at work
 	wake    chan struct{} // one token: a run may be due
@@ -120,8 +121,11 @@ func Open(opts Options) (*Tasks, error) {
 	if err := CheckFileName(opts.FileName); err != nil {
 		return nil, fmt.Errorf("template of file names: %w", err)
 	}
-	vault, err := openVault(opts.DB, opts.Key)
+	vault, err := openVault(opts.Keys)
 	if err != nil {
+		return nil, err
+	}
+	if err := vault.renew(opts.DB); err != nil {
 		return nil, err
 	}
 	t := &Tasks{
