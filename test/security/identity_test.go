@@ -32,6 +32,9 @@ const (
     - name: acme
       projects: [{name: region-1, id: ` + project + `}]
       users: [{name: alice, password: ` + password + `, access_keys: [{ak: ` + accessKey + `, sk: ` + configured + `}]}]
+transfer:
+  dws: {clusters: [{name: c, id: c, address: "127.0.0.1:1", sslmode: disable}]}
+  kms_keys: [{name: k, id: k}]
 `
 )
 
@@ -113,12 +116,18 @@ func login(password string) string {
 // others. It returns a client and where the audit log is.
 func guarded(t *testing.T, args ...string) (s *harness.Server, c *client, trail string) {
 	t.Helper()
-	config := filepath.Join(t.TempDir(), "disd.yaml")
-	trail = filepath.Join(filepath.Dir(config), "audit.log")
-	if err := os.WriteFile(config, []byte(accountFile), 0o600); err != nil {
+	work := t.TempDir()
+	trail = filepath.Join(work, "audit.log")
+	config := filepath.Join(work, "disd.yaml")
+	err := os.MkdirAll(filepath.Join(work, "buckets", "b"), 0o700)
+	if err == nil {
+		err = os.WriteFile(config, []byte(accountFile), 0o600)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	s = launch(t, append([]string{"--config", config, "--audit-file", trail, "--log-level", "debug"}, args...)...)
+	args = append(args, "--config", config, "--audit-file", trail, "--log-level", "debug", "--transfer-obs-directory", filepath.Join(work, "buckets"))
+	s = launch(t, args...)
 	return s, &client{T: t, url: s.URL}, trail
 }
 
@@ -268,16 +277,16 @@ func TestSecrets(t *testing.T) {
 	c.want(401, key.Access, key.Secret, "GET", streams, "", "x-security-token", key.SecurityToken+"x")
 	c.want(401, key.Access, key.Secret, "GET", streams, "")
 
-	// A transfer task with a password.
+	// A transfer task with a password, whose database does not answer.
 	c.want(201, accessKey, configured, "POST", streams, `{"stream_name":"s","partition_count":1,"data_type":"JSON","data_schema":"{\"type\":\"record\",\"name\":\"R\",\"fields\":[{\"name\":\"a\",\"type\":\"string\"}]}"}`)
 	for _, body := range []string{
-		`{"destination_type":"DWS","dws_destination_descriptor":{"task_name":"t","agency_name":"a","deliver_time_interval":60,"consumer_strategy":"LATEST",
+		`{"destination_type":"DWS","dws_destination_descriptor":{"task_name":"t","agency_name":"dis_admin_agency","deliver_time_interval":60,"consumer_strategy":"LATEST",
 			"dws_cluster_name":"c","dws_cluster_id":"c","dws_database_name":"d","dws_schema":"s","dws_table_name":"t","dws_delimiter":"|","user_name":"u",
 			"user_password":"PasswordOfTheWarehouse","kms_user_key_name":"k","kms_user_key_id":"k","obs_bucket_path":"b"}}`,
 		`{"destination_type":"DWS","dws_destination_descriptor":{"user_password":["PasswordOfTheWarehouse"]}}`,
 		`{"destination_type":"DWS","dws_destination_descriptor":{"user_password":"PasswordOfTheWarehouse"`,
 	} {
-		c.keep(c.call(accessKey, configured, "POST", task, body))
+		c.want(400, accessKey, configured, "POST", task, body)
 	}
 	c.want(200, accessKey, configured, "GET", task, "")
 	c.want(200, accessKey, configured, "POST", records, `{"stream_name":"s","records":[{"data":"`+base64.StdEncoding.EncodeToString([]byte(`{"a":"canary of the test"}`))+`"}]}`)
