@@ -89,9 +89,10 @@ type Config struct {
 		Zone     string    `mapstructure:"zone"`
 		FileName string    `mapstructure:"file_name"`
 
-		BatchRecords int `mapstructure:"batch_records"`
-		BatchBytes   int `mapstructure:"batch_bytes"`
-		Workers      int `mapstructure:"workers"`
+		BatchRecords int  `mapstructure:"batch_records"`
+		BatchBytes   int  `mapstructure:"batch_bytes"`
+		Workers      int  `mapstructure:"workers"`
+		Manifest     bool `mapstructure:"manifest"`
 	} `mapstructure:"transfer"`
 	Profiling bool `mapstructure:"profiling"`
 	Log       struct {
@@ -154,6 +155,7 @@ var options = []option{
 	{"transfer.agencies", "", "agencies that tasks may name, with their access keys; as a flag or in the environment a JSON array"},
 	{"transfer.batch_records", 100_000, "records that transfer tasks deliver without waiting for deliver_time_interval, and never more at once"},
 	{"transfer.batch_bytes", 64 << 20, "the same in bytes of data"},
+	{"transfer.manifest", false, "write a manifest of each batch beside it, for disd verify-dump"},
 	{"transfer.workers", 4, "batches of all transfer tasks that are on their way at the same time"},
 	{"transfer.zone", "UTC", "time zone of the directories that transfer tasks name by time"},
 	{"transfer.file_name", transfer.DefaultFileName, "names of the files that transfer tasks write, without extension; docs/transfer.md has the rules"},
@@ -210,11 +212,15 @@ func checkEnvironment(environment []string) error {
 	return fmt.Errorf("unknown in the environment: %s", strings.Join(unknown, ", "))
 }
 
-// loadConfig merges defaults, file, environment and flags, later ones winning.
-func loadConfig(args []string, stderr io.Writer) (*Config, error) {
+// loadConfig merges defaults, file, environment and flags, later ones winning. A
+// command may have flags of its own beside the options.
+func loadConfig(args []string, stderr io.Writer, own ...func(*pflag.FlagSet)) (*Config, error) {
 	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
 	flags.SetOutput(stderr)
 	addFlags(flags)
+	for _, add := range own {
+		add(flags)
+	}
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}

@@ -19,11 +19,12 @@ var version = "dev"
 
 const usage = `Usage: disd <command> [flags]
 
-  serve     serve the DIS API
-  inspect   show what a data directory holds, and what is damaged in it
-  health    exit with 0 if the server on --listen is ready
-  doctor    check from a client's place what keeps a client from working
-  version   print the version
+  serve        serve the DIS API
+  inspect      show what a data directory holds, and what is damaged in it
+  verify-dump  check what transfer tasks wrote against their manifests
+  health       exit with 0 if the server on --listen is ready
+  doctor       check from a client's place what keeps a client from working
+  version      print the version
 
 Administration of a running server:
 
@@ -50,6 +51,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = serve(ctx, args[1:], stderr)
 	case "inspect":
 		err = inspect(args[1:], stdout, stderr)
+	case "verify-dump":
+		err = verifyDump(ctx, args[1:], stdout, stderr)
 	case "health":
 		err = health(ctx, args[1:], stderr)
 	case "doctor":

@@ -22,6 +22,11 @@ import (
 
 // openTransfer opens the transfer tasks. What they can write to is listed here.
 func openTransfer(c *Config, logger *slog.Logger, engine storage.Engine, db *catalog.DB, streams *partition.Set, keys *auth.Keyring, exceeded func(string)) (*transfer.Tasks, error) {
+	if dir := bucketsDir(c); dir != "" {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
 	buckets, err := openBuckets(c)
 	if err != nil {
 		return nil, err
@@ -46,6 +51,7 @@ func openTransfer(c *Config, logger *slog.Logger, engine storage.Engine, db *cat
 		Zone: zone, FileName: c.Transfer.FileName,
 		Keys:       keys.Derive("transfer tasks"),
 		MaxRecords: c.Transfer.BatchRecords, MaxBytes: c.Transfer.BatchBytes, Workers: c.Transfer.Workers,
+		Manifest:     c.Transfer.Manifest,
 		Destinations: map[transfer.Type]transfer.Opener{transfer.DWS: clusters},
 		Exceeded: func() bool {
 			if c.Quota.Mode != string(partition.Off) {
@@ -56,23 +62,34 @@ func openTransfer(c *Config, logger *slog.Logger, engine storage.Engine, db *cat
 	})
 }
 
+// buckets are what tasks write to and verify-dump reads.
+type buckets interface {
+	transfer.Store
+	transfer.Archive
+}
+
 // openBuckets opens what stands in for OBS: an object store, or a directory whose
 // directories are buckets.
-func openBuckets(c *Config) (transfer.Store, error) {
+func openBuckets(c *Config) (buckets, error) {
 	if c.Transfer.OBS.Endpoint != "" {
 		return openObjectStore(c, c.Transfer.OBS.AccessKey, c.Transfer.OBS.SecretKey)
 	}
-	dir := c.Transfer.OBS.Directory
-	if dir == "" && c.Engine == "memory" {
-		return filestore.Open(filestore.Options{FS: vfs.NewMem()}), nil // no buckets at all
+	if dir := bucketsDir(c); dir != "" {
+		return filestore.Open(filestore.Options{Dir: dir}), nil
 	}
-	if dir == "" {
-		dir = filepath.Join(c.DataDir, "obs")
+	return filestore.Open(filestore.Options{FS: vfs.NewMem()}), nil // no buckets at all
+}
+
+// bucketsDir is the directory whose directories are buckets, "" for none.
+func bucketsDir(c *Config) string {
+	switch dir := c.Transfer.OBS.Directory; {
+	case c.Transfer.OBS.Endpoint != "":
+		return ""
+	case dir == "" && c.Engine != "memory":
+		return filepath.Join(c.DataDir, "obs")
+	default:
+		return dir
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	return filestore.Open(filestore.Options{Dir: dir}), nil
 }
 
 // An Agency is what a task names by agency_name: credentials for what stands in
@@ -125,7 +142,7 @@ func openAgencies(c *Config, own transfer.Store) (func(project, name string) (tr
 
 // openObjectStore opens the configured object store with an access key of its own
 // or of an agency.
-func openObjectStore(c *Config, accessKey, secretKey string) (transfer.Store, error) {
+func openObjectStore(c *Config, accessKey, secretKey string) (buckets, error) {
 	o := c.Transfer.OBS
 	store, err := s3store.Open(s3store.Options{
 		Endpoint: o.Endpoint, Region: o.Region, AccessKey: accessKey, SecretKey: secretKey,

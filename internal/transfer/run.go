@@ -190,11 +190,18 @@ func (t *Tasks) deliverNext(ctx context.Context, k *task, r *run, log storage.Lo
 	if err != nil || b == nil {
 		return err
 	}
+	t.witness(b)
 	discarded, err := t.deliver(ctx, k, &row, r, b)
 	if err != nil {
 		return err
 	}
-	diverted := r.intent.Diverted
+	diverted, outcome := r.intent.Diverted, Delivered
+	if diverted {
+		outcome = Diverted
+	}
+	if err := t.attest(ctx, &b.Batch, r.position.Start, outcome, discarded); err != nil {
+		return err
+	}
 	if err := t.pass(k, &row, r, b, discarded); err != nil || !diverted {
 		return err
 	}
@@ -211,7 +218,7 @@ func (t *Tasks) announce(ctx context.Context, k *task, row *Task, r *run, log st
 	if r.intent != nil {
 		return t.resumeBatch(ctx, k, row, r, log)
 	}
-	if err := t.skipLost(k, row, r, log); err != nil {
+	if err := t.skipLost(ctx, k, row, r, log); err != nil {
 		return nil, err
 	}
 	var c storage.Chunk
@@ -300,14 +307,24 @@ func (t *Tasks) settle(ctx context.Context, k *task, row *Task, r *run, log stor
 	if err != nil {
 		return err
 	}
+	attested, err := t.attested(ctx, &b)
+	if err != nil {
+		return err
+	}
+	if attested {
+		return t.pass(k, row, r, &batch{Batch: b}, 0)
+	}
 	done, err := t.delivered(ctx, b)
 	if err != nil {
 		return err
 	}
-	if done {
-		return t.pass(k, row, r, &batch{Batch: b}, 0)
+	if !done {
+		return t.skipLost(ctx, k, row, r, log)
 	}
-	return t.skipLost(k, row, r, log)
+	if err := t.attest(ctx, &b, r.position.Start, Settled, 0); err != nil {
+		return err
+	}
+	return t.pass(k, row, r, &batch{Batch: b}, 0)
 }
 
 func (t *Tasks) delivered(ctx context.Context, b Batch) (bool, error) {
@@ -332,7 +349,7 @@ func (t *Tasks) openSink(ctx context.Context, target Target) (Sink, error) {
 
 // skipLost moves the position past records that retention removed before they
 // were read, and records the gap (D-9, E26-R2). An open intent ends with it.
-func (t *Tasks) skipLost(k *task, row *Task, r *run, log storage.Log) error {
+func (t *Tasks) skipLost(ctx context.Context, k *task, row *Task, r *run, log storage.Log) error {
 	oldest, _ := log.Bounds()
 	p := r.position
 	if oldest <= p.Next {
@@ -341,12 +358,34 @@ func (t *Tasks) skipLost(k *task, row *Task, r *run, log storage.Log) error {
 	first := p.Next
 	p.Discarded += int64(oldest - first)
 	p.Next = oldest
+	if err := t.attestLoss(ctx, row, r, first, oldest-1); err != nil {
+		return err
+	}
 	t.opts.Logger.Error("retention removed records before a transfer task read them", "task", k.name,
 		"stream_id", k.streamID, "partition", r.partition, "first", first, "last", oldest-1)
 	return t.move(k, row, r, p, func(tx *catalog.Tx) error {
 		key := append(row.key(r.partition), padded(int64(first), 19))
 		return gaps.Put(tx, Gap{Last: oldest - 1, Found: t.opts.Now().UnixMilli()}, key...)
 	})
+}
+
+// attestLoss writes the manifest of records that were lost.
+func (t *Tasks) attestLoss(ctx context.Context, row *Task, r *run, first, last storage.Seq) error {
+	if !t.opts.Manifest {
+		return nil
+	}
+	stream, err := t.opts.Streams.Describe(row.StreamID)
+	if err != nil {
+		return err
+	}
+	b, err := t.batch(row, r.partition, &Intent{
+		First: first, Last: last, Generated: t.opts.Now().UnixMilli(), Zone: t.opts.Zone.String(),
+		Descriptor: row.Descriptor, Stream: stream, Version: intentVersion,
+	})
+	if err != nil {
+		return err
+	}
+	return t.attest(ctx, &b, r.position.Start, Lost, int64(last-first)+1)
 }
 
 // move records a new position and the end of the intent, in one transaction
@@ -447,11 +486,15 @@ func (t *Tasks) divert(ctx context.Context, b *batch) error {
 func (t *Tasks) pass(k *task, row *Task, r *run, b *batch, discarded int64) error {
 	p := r.position
 	p.Next, p.Discarded = b.Last+1, p.Discarded+discarded
-	if !r.intent.Diverted {
+	diverted := r.intent.Diverted
+	if !diverted {
 		p.Last, p.Delivered = b.Last, t.opts.Now().UnixMilli()
 	}
 	if err := t.move(k, row, r, p, func(*catalog.Tx) error { return nil }); err != nil {
 		return err
+	}
+	if diverted {
+		return nil
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -45,6 +45,7 @@ type Position struct {
 	Discarded int64       `json:"discarded,omitempty"` // records that did not reach the destination (D-9)
 	Delivered int64       `json:"delivered,omitempty"` // ms of the last delivery, 0 before the first
 	Last      storage.Seq `json:"last"`                // delivered, -1 before the first
+	Start     storage.Seq `json:"start,omitempty"`     // where the task began
 }
 
 // A Gap is a run of records that retention removed before a task read them.
@@ -228,7 +229,8 @@ func (t *Tasks) place(ctx context.Context, k *task, stream Stream) error {
 		if k.row.Descriptor.fromOldest() {
 			next = oldest
 		}
-		k.run(int32(id)).position.Next = next
+		p := &k.run(int32(id)).position
+		p.Next, p.Start = next, next
 	}
 	return nil
 }

@@ -43,6 +43,10 @@ type Options struct {
 	// By default every name is accepted and stands for the server itself.
 	Agency func(project, name string) (Store, error)
 
+	// Manifest adds to what a task writes a manifest of each batch, by which
+	// VerifyDump can tell whether everything is there.
+	Manifest bool
+
 	Now    func() time.Time // default time.Now
 	Logger *slog.Logger     // default slog.Default
 

@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"flag"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net/http"
@@ -110,6 +111,10 @@ func (c *chaos) launch() {
 }
 
 func (c *chaos) run(cycles, puts int) {
+	manifests := c.r.IntN(2) == 0
+	if manifests {
+		c.args = append(c.args, "--transfer-manifest")
+	}
 	c.launch()
 	c.s.Ready(c.t)
 	c.found(c.members)
@@ -123,7 +128,25 @@ func (c *chaos) run(cycles, puts int) {
 	}
 	c.disarm()
 	c.finish()
+	if manifests {
+		c.verifyDump()
+	}
 	c.s.Stop(c.t)
+}
+
+// verifyDump has the manifests prove what was compared.
+func (c *chaos) verifyDump() {
+	prefix, _ := c.members["file_prefix"].(string)
+	out, err := harness.Run(append([]string{"verify-dump", "--data-dir", c.dir, "--bucket", bucket, "--prefix", prefix}, c.args...)...)
+	c.events["manifests verified"]++
+	if err != nil || !strings.HasSuffix(out, "no damage\n") {
+		c.t.Errorf("verify-dump: %v\n%s", err, out)
+	}
+	for id, held := range c.held {
+		if line := fmt.Sprintf(" %d 0-%d ", id, len(held)-1); len(held) > 0 && !strings.Contains(strings.Join(strings.Fields(out), " "), line) {
+			c.t.Errorf("verify-dump does not show %q:\n%s", line, out)
+		}
+	}
 }
 
 // outage lets the store fail as long as it takes for some batches to be tried

@@ -99,6 +99,40 @@ func (s *Store) Delete(_ context.Context, bucket, key string) error {
 	return s.fs.SyncDir(dir)
 }
 
+// List implements transfer.Archive. What a crash left unfinished is no object.
+func (s *Store) List(ctx context.Context, bucket, dir string) (keys []string, err error) {
+	if err := s.Bucket(ctx, bucket); err != nil {
+		return nil, err
+	}
+	names, err := s.fs.ReadDir(path.Join(s.dir, bucket, dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, name := range names {
+		key := path.Join(dir, name)
+		switch {
+		case strings.HasSuffix(name, "/"):
+			below, err := s.List(ctx, bucket, key)
+			if err != nil {
+				return nil, err
+			}
+			keys = append(keys, below...)
+		case !strings.HasSuffix(name, ".tmp"):
+			keys = append(keys, key)
+		}
+	}
+	return keys, err
+}
+
+// Get implements transfer.Archive.
+func (s *Store) Get(_ context.Context, bucket, key string) ([]byte, error) {
+	dir, name, err := s.locate(bucket, key)
+	if err != nil {
+		return nil, err
+	}
+	return vfs.ReadFile(s.fs, dir+"/"+name)
+}
+
 // locate returns directory and name of an object's file. What would lie
 // elsewhere than in the bucket is refused.
 func (s *Store) locate(bucket, key string) (dir, name string, err error) {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -228,6 +229,37 @@ func (s *Store) Has(ctx context.Context, bucket, key string) (bool, error) {
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// List implements transfer.Archive.
+func (s *Store) List(ctx context.Context, bucket, dir string) (keys []string, err error) {
+	if dir != "" {
+		dir += "/"
+	}
+	for info := range s.client.ListObjects(ctx, bucket, minio.ListObjectsOptions{Prefix: dir, Recursive: true}) {
+		if info.Err != nil {
+			return nil, fmt.Errorf("list bucket %s: %w", bucket, info.Err)
+		}
+		keys = append(keys, info.Key)
+	}
+	return keys, nil
+}
+
+// Get implements transfer.Archive.
+func (s *Store) Get(ctx context.Context, bucket, key string) ([]byte, error) {
+	o, err := s.client.GetObject(ctx, bucket, key, minio.GetObjectOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("get %s/%s: %w", bucket, key, err)
+	}
+	defer o.Close()
+	content, err := io.ReadAll(o)
+	if minio.ToErrorResponse(err).Code == minio.NoSuchKey {
+		return nil, fmt.Errorf("get %s/%s: %w", bucket, key, fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("get %s/%s: %w", bucket, key, err)
+	}
+	return content, nil
 }
 
 // Delete implements transfer.Store.

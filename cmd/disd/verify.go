@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/pflag"
+
+	"disd/internal/transfer"
+)
+
+// verifyDump holds what transfer tasks wrote to a bucket against their manifests.
+// It changes nothing, and a server may be at work.
+func verifyDump(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	var bucket, prefix string
+	c, err := loadConfig(args, stderr, func(flags *pflag.FlagSet) {
+		flags.StringVar(&bucket, "bucket", "", "bucket that tasks wrote to")
+		flags.StringVar(&prefix, "prefix", "", "their file_prefix, or backup_file_prefix")
+	})
+	if err != nil {
+		return misuse{err}
+	}
+	if bucket == "" {
+		return misuse{errors.New("--bucket is missing")}
+	}
+	buckets, err := openBuckets(c)
+	if err != nil {
+		return err
+	}
+	dumps, err := transfer.VerifyDump(ctx, buckets, bucket, prefix)
+	if err != nil {
+		return err
+	}
+	if len(dumps) == 0 {
+		return fmt.Errorf("bucket %s has no manifests below %q", bucket, prefix)
+	}
+	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "STREAM\tTASK\tTASK ID\tPARTITION\tRECORDS\tBATCHES\tOBJECTS\tBYTES\tDISCARDED\tLOST")
+	var damage []error
+	for _, d := range dumps {
+		damage = append(damage, d.Damage...)
+		if d.TaskID != "" {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d-%d\t%d\t%d\t%d\t%d\t%d\n", d.Stream, d.Task, d.TaskID, d.Partition,
+				d.Start, d.End-1, d.Batches, d.Objects, d.Bytes, d.Discarded, d.Lost)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, err := range damage {
+		fmt.Fprintf(stdout, "DAMAGED %v\n", err)
+	}
+	if len(damage) > 0 {
+		return fmt.Errorf("%d damaged places", len(damage))
+	}
+	fmt.Fprintln(stdout, "no damage")
+	return nil
+}
