@@ -11,7 +11,7 @@ GOBUILD  = CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VE
 # Not a dependency in go.mod: what the linter needs is no business of the server.
 GOLANGCI = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: build test race lint fuzz crash transfer crash-transfer slow e2e conformance bench bench-quick bench-compare image image-check clean
+.PHONY: build test race lint fuzz crash transfer crash-transfer slow vuln e2e conformance bench bench-quick bench-compare image image-check clean
 
 build:
 	$(GOBUILD) -o bin/disd ./cmd/disd
@@ -49,6 +49,12 @@ transfer: build
 # kill -9 of a server that delivers, and a store that fails in every way.
 crash-transfer: build
 	cd test/transfer && DISD_BINARY=$(CURDIR)/bin/disd go test -mod=mod -count=1 -timeout 0 -run TestChaos -v . -args -cycles $(CYCLES)
+
+# Known vulnerabilities in what the code calls. Skipped where their database cannot
+# be reached.
+vuln:
+	@out=$$(go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./... 2>&1) && echo "$$out" || { echo "$$out"; \
+	case "$$out" in *"fetching vulnerabilities"*) echo "vuln: skipped: the database of vulnerabilities cannot be reached";; *) exit 1;; esac; }
 
 # Limits of time that nobody wants to wait for in every test run.
 slow:
