@@ -25,8 +25,13 @@ var (
 	seed   = flag.Uint64("seed", 0, "of the random numbers; 0 for a new one")
 )
 
+// page is the absolute name of docs/transfer.md: the gateway changes the working
+// directory of the process.
+var page string
+
 func TestMain(m *testing.M) {
 	flag.Parse()
+	page, _ = filepath.Abs("../../docs/transfer.md") // else it is not found, and says so
 	os.Exit(harness.Main(m))
 }
 

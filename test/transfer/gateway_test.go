@@ -16,7 +16,8 @@ import (
 	"github.com/versity/versitygw/s3api/middlewares"
 )
 
-const access, secret, bucket = "access", "secret-of-the-gateway", "bucket"
+// As docs/transfer.md has them.
+const access, secret, bucket = "EXAMPLEACCESSKEY0001", "example-secret-0001", "dump"
 
 // serve starts an object store with one bucket and returns its endpoint and a
 // client of its own.

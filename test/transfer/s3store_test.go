@@ -29,7 +29,7 @@ func open(t *testing.T, endpoint string, transport http.RoundTripper) *s3store.S
 func TestSink(t *testing.T) {
 	sinktest.Run(t, func(t *testing.T) sinktest.Destination {
 		endpoint, client := serve(t)
-		d, err := transfer.Parse(transfer.OBS, json.RawMessage(`{"task_name":"t","agency_name":"a","obs_bucket_path":"bucket","file_prefix":"x/y","partition_format":"yyyy/MM"}`))
+		d, err := transfer.Parse(transfer.OBS, json.RawMessage(`{"task_name":"t","agency_name":"a","obs_bucket_path":"dump","file_prefix":"x/y","partition_format":"yyyy/MM"}`))
 		if err != nil {
 			t.Fatal(err)
 		}
