@@ -312,7 +312,7 @@ func TestFreshSignatures(t *testing.T) {
 			d := dice{mathrand.New(mathrand.NewPCG(uint64(i), 4))}
 			right := verifierFor(t, testAK, testSK, testTime, VerifierOptions{ClockWindow: time.Minute})
 			wrong := verifierFor(t, testAK, testSK+"x", testTime, VerifierOptions{ClockWindow: time.Minute})
-			for range 10_000 {
+			for range freshRequests {
 				s := form
 				r, body := d.request(&s.habits)
 				if i >= hmacForms {
