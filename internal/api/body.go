@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/bits"
 	"mime"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -94,18 +95,65 @@ func (p *pools) trim() {
 	}
 }
 
-// bodies reads request bodies into memory that is bounded over all requests:
-// who comes when it is used up waits, and so does the sender behind it.
+// bodies reads request bodies into memory that is bounded over all requests, and
+// over those of one address: who comes when it is used up waits, and so does the
+// sender behind it.
 type bodies struct {
 	limit int64 // of one body, also when decompressed
+	share int64 // of the bodies of one address
 	free  *semaphore.Weighted
 	pools *pools
 	codec *codec.Decompressor
+
+	mu      sync.Mutex
+	senders map[string]*sender // by address, those with requests
+}
+
+// newBodies returns bodies of at most limit bytes each and total altogether, half of
+// that for one address, but always enough for one body and what it decompresses to.
+func newBodies(limit, total int64, p *pools, d *codec.Decompressor) *bodies {
+	return &bodies{
+		limit: limit, share: max(total/2, 2*limit), free: semaphore.NewWeighted(total), pools: p, codec: d,
+		senders: make(map[string]*sender),
+	}
+}
+
+// A sender is an address from which bodies come.
+type sender struct {
+	address  string
+	free     *semaphore.Weighted
+	requests int
+}
+
+// enter returns the sender of a request. leave must follow.
+func (s *bodies) enter(r *http.Request) *sender {
+	address, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		address = r.RemoteAddr
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	from := s.senders[address]
+	if from == nil {
+		from = &sender{address: address, free: semaphore.NewWeighted(s.share)}
+		s.senders[address] = from
+	}
+	from.requests++
+	return from
+}
+
+func (s *bodies) leave(from *sender) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if from.requests--; from.requests == 0 {
+		delete(s.senders, from.address)
+	}
 }
 
 // A holding is the memory that one request occupies.
 type holding struct {
 	s       *bodies
+	from    *sender
 	bytes   int64
 	buffers []*buffer
 }
@@ -117,7 +165,21 @@ func (h *holding) release() {
 	for _, b := range h.buffers {
 		h.s.pools.put(b)
 	}
-	h.s.free.Release(h.bytes)
+	h.shrink(0)
+	h.s.leave(h.from)
+}
+
+// reserve waits for memory, first among the requests of the same address.
+func (h *holding) reserve(ctx context.Context, n int64) error {
+	if err := h.from.free.Acquire(ctx, n); err != nil {
+		return err
+	}
+	if err := h.s.free.Acquire(ctx, n); err != nil {
+		h.from.free.Release(n)
+		return err
+	}
+	h.bytes = n
+	return nil
 }
 
 // shrink gives back all but n bytes of what was reserved.
@@ -125,6 +187,7 @@ func (h *holding) shrink(n int64) {
 	if spare := h.bytes - n; spare > 0 {
 		h.bytes = n
 		h.s.free.Release(spare)
+		h.from.free.Release(spare)
 	}
 }
 
@@ -148,11 +211,12 @@ func (s *bodies) read(r *http.Request) ([]byte, *holding, error) {
 	case n < 0:
 		n = s.limit // of unknown length
 	}
-	h := &holding{s: s, bytes: n}
 	if isCompressed(r.Header.Get("Content-Encoding")) {
-		h.bytes += s.limit
+		n += s.limit
 	}
-	if err := s.free.Acquire(r.Context(), h.bytes); err != nil {
+	h := &holding{s: s, from: s.enter(r)}
+	if err := h.reserve(r.Context(), n); err != nil {
+		h.release()
 		return nil, nil, err
 	}
 	body, err := h.fill(r)

@@ -20,7 +20,6 @@ import (
 
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sync/semaphore"
 
 	"disd/internal/api/codec"
 	"disd/internal/auth"
@@ -118,7 +117,7 @@ type Server struct {
 	router   *chi.Mux
 	pools    pools
 	chunks   stock[*storage.Chunk]
-	bodies   bodies
+	bodies   *bodies
 	metrics  *metrics
 	draining atomic.Bool
 }
@@ -134,7 +133,7 @@ func New(opts Options) *Server {
 	if err != nil {
 		panic(err) // its options are constant but for the limit, which is positive
 	}
-	s.bodies = bodies{opts.MaxBody, semaphore.NewWeighted(opts.MaxBodies), &s.pools, decompressor}
+	s.bodies = newBodies(opts.MaxBody, opts.MaxBodies, &s.pools, decompressor)
 	s.mount()
 	return s
 }

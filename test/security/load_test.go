@@ -105,6 +105,33 @@ func TestSlowRequests(t *testing.T) {
 	behave(t, s, "afterwards")
 }
 
+// TestSlowLargeBodies: the largest bodies, sent by one address and never to the end,
+// leave room for those of others.
+func TestSlowLargeBodies(t *testing.T) {
+	t.Parallel()
+	s := harness.Start(t, harness.Options{Args: []string{"--limits-body", "8388608", "--limits-bodies", "33554432"}})
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
+	var conns []net.Conn
+	for range 10 {
+		conn, err := dialer.Dial("tcp", s.Address)
+		if err != nil {
+			t.Skipf("no second address of this machine: %v", err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, "POST /v2/p/records HTTP/1.1\r\nHost: disd\r\nContent-Length: 8388608\r\n\r\n{"); err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+	}
+	behave(t, s, "meanwhile")
+	for _, conn := range conns { // none has been cut off, which would have made room
+		conn.SetReadDeadline(time.Now().Add(time.Millisecond))
+		if _, err := conn.Read(make([]byte, 1)); !isTimeout(err) {
+			t.Fatalf("a slow body was answered before others were: %v", err)
+		}
+	}
+}
+
 // TestManyConnections: when all connections are taken, clients that have one go on
 // with theirs, and new ones get in when the silent are cut off.
 func TestManyConnections(t *testing.T) {
