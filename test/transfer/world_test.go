@@ -334,6 +334,9 @@ func (w *world) compareObject(p piece, held []string) {
 // again, each byte.
 func (w *world) finish() {
 	w.t.Helper()
+	if err := w.put(putRecords, -1); err != nil { // perhaps the first that arrive
+		w.t.Fatal(err)
+	}
 	for deadline := time.Now().Add(2 * time.Minute); !w.drained(); {
 		if time.Now().After(deadline) {
 			w.t.Fatalf("not everything is delivered")

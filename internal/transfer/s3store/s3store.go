@@ -251,8 +251,8 @@ func (s *Store) Get(ctx context.Context, bucket, key string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("get %s/%s: %w", bucket, key, err)
 	}
-	defer o.Close()
 	content, err := io.ReadAll(o)
+	_ = o.Close() // it was only read
 	if minio.ToErrorResponse(err).Code == minio.NoSuchKey {
 		return nil, fmt.Errorf("get %s/%s: %w", bucket, key, fs.ErrNotExist)
 	}
