@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"disd/internal/auth/certs"
 )
 
 // The superuser, with a password that has to be quoted.
@@ -27,7 +29,8 @@ const (
 // A Server is a database server with a cluster of its own, at one address
 // however often it is started.
 type Server struct {
-	Address string // host:port
+	Address string // host:port, with and without TLS
+	CA      string // file of the authority of its certificate
 	dir     string
 	bin     string
 	owner   *syscall.Credential // nil for whoever runs the test
@@ -50,9 +53,18 @@ func Start(t testing.TB, settings ...string) *Server {
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	if os.Getuid() == 0 { // whom PostgreSQL refuses to run as
 		p.owner = ownerOf(t, "postgres", "nobody")
-		if err := os.Chown(dir, int(p.owner.Uid), int(p.owner.Gid)); err != nil {
+		if err := p.give(dir); err != nil {
 			t.Fatal(err)
 		}
+	}
+	secure := filepath.Join(dir, "tls")
+	if _, err := certs.Auto(secure, []string{"127.0.0.1"}, certs.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	p.CA = filepath.Join(secure, certs.CAFile)
+	key := filepath.Join(secure, "server-key.pem")
+	if err := p.give(secure, key); err != nil {
+		t.Fatal(err)
 	}
 	password := filepath.Join(dir, "password")
 	if err := os.WriteFile(password, []byte(Password), 0o644); err != nil {
@@ -63,7 +75,8 @@ func Start(t testing.TB, settings ...string) *Server {
 	_, port, _ := net.SplitHostPort(p.Address)
 	// What the operating system has is safe from the end of the process, which
 	// is all that tests do to it.
-	for _, s := range append([]string{"port=" + port, "listen_addresses=127.0.0.1", "unix_socket_directories=" + dir, "fsync=off"}, settings...) {
+	for _, s := range append([]string{"port=" + port, "listen_addresses=127.0.0.1", "unix_socket_directories=" + dir, "fsync=off",
+		"ssl=on", "ssl_cert_file=" + filepath.Join(secure, "server.pem"), "ssl_key_file=" + key}, settings...) {
 		p.set(t, s)
 	}
 	t.Cleanup(func() { p.stop("immediate") })
@@ -79,6 +92,19 @@ func programs() (dir string) {
 		return filepath.Dir(initdb)
 	}
 	return ""
+}
+
+// give lets the server have files of the test.
+func (p *Server) give(names ...string) error {
+	for _, name := range names {
+		if p.owner == nil {
+			return nil
+		}
+		if err := os.Chown(name, int(p.owner.Uid), int(p.owner.Gid)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // ownerOf returns the first of the users that exists.

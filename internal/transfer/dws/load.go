@@ -310,7 +310,9 @@ func cutter(t transfer.Target, l *layout) (func(data []byte) ([][]byte, error), 
 // split cuts a record at the delimiter, without quoting; an empty field is NULL
 // (DWS-2).
 func split(data, delimiter []byte) [][]byte {
-	data = bytes.TrimSuffix(bytes.TrimSuffix(data, []byte("\n")), []byte("\r"))
+	if line, ended := bytes.CutSuffix(data, []byte("\n")); ended {
+		data = bytes.TrimSuffix(line, []byte("\r"))
+	}
 	row := bytes.Split(data, delimiter)
 	for i := range row {
 		if len(row[i]) == 0 {

@@ -1,0 +1,7 @@
+package dws
+
+// What tests make themselves.
+const (
+	ProgressTable   = progressTable
+	ProgressColumns = progressColumns
+)

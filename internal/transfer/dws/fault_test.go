@@ -1,0 +1,198 @@
+package dws_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"disd/internal/transfer"
+	"disd/internal/transfer/dws"
+)
+
+// A line to the database that does something to one of the pieces that pass.
+type line struct {
+	address string
+
+	mu     sync.Mutex
+	passed int
+	at     int // the piece that it happens to, in both directions together
+	fault  string
+	hold   chan struct{} // of fault "hold": closed to let the piece go on
+}
+
+// open passes connections on until the test ends.
+func (l *line) open(t *testing.T, server string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.address = listener.Addr().String()
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			conn, err := net.Dial("tcp", server)
+			if err != nil {
+				client.Close()
+				continue
+			}
+			go l.pass(client, conn)
+			go l.pass(conn, client)
+		}
+	}()
+}
+
+// pass hands on what arrives, until a fault. A line that is cut loses the piece
+// ("before") or hands it on as the last one ("after"). What was on hold is the last
+// that the server is told, and it is read before the line ends.
+func (l *line) pass(from, to net.Conn) {
+	end := func() { from.Close(); to.Close() }
+	defer func() { end() }()
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := from.Read(buf)
+		if err != nil {
+			return
+		}
+		l.mu.Lock()
+		hit := l.passed == l.at
+		l.passed++
+		l.mu.Unlock()
+		if hit && l.fault == "before" {
+			return
+		}
+		if hit && l.fault == "hold" {
+			<-l.hold
+		}
+		if _, err := to.Write(buf[:n]); err != nil || hit && l.fault == "after" {
+			return
+		}
+		if hit && l.fault == "hold" {
+			end = func() { to.(*net.TCPConn).CloseWrite() } // the other direction closes when the server does
+			return
+		}
+	}
+}
+
+func (l *line) pieces() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.passed
+}
+
+// TestDeliverSurvivesEveryCut cuts the line at every piece of a delivery. After
+// the next attempt the batch is there once, and so is what it rejected.
+func TestDeliverSurvivesEveryCut(t *testing.T) {
+	b := newBench(t)
+	target := b.target(t, "a int, b text", map[string]any{"options": map[string]any{"reject_limit": "3", "error_table_name": "e"}})
+	table := target.TaskID
+	for _, fault := range []string{"before", "after"} {
+		for n := 0; ; n++ {
+			target.TaskID = fault + strconv.Itoa(n)
+			l := &line{at: n, fault: fault}
+			l.open(t, b.Address)
+			through := opener(t, dws.Cluster{Name: "c", ID: "1", Address: l.address, SSLMode: "disable"})
+			s, err := through.Open(t.Context(), target)
+			if err != nil {
+				t.Fatal(err)
+			}
+			todo := batch(target, 0, 0, "1,x", "x,y", "2,z")
+			rejected, err := s.Deliver(t.Context(), todo)
+			if err == nil {
+				b.checkOnce(t, table, rejected, fault, n)
+			}
+			if errors.Is(err, transfer.ErrRefused) {
+				t.Fatalf("%s piece %d: %v is final", fault, n, err)
+			}
+			if rejected, err = b.deliver(t, todo); err != nil {
+				t.Fatalf("%s piece %d: %v", fault, n, err)
+			}
+			b.checkOnce(t, table, rejected, fault, n)
+			b.Query(t, "", "TRUNCATE "+table+".t, "+table+".e")
+			if l.pieces() <= n {
+				if n < 20 {
+					t.Errorf("a delivery had only %d pieces", n)
+				}
+				break
+			}
+		}
+	}
+}
+
+func (b *bench) checkOnce(t *testing.T, schema string, rejected int64, fault string, n int) {
+	t.Helper()
+	rows, errors := b.rows(t, schema+".t"), b.rows(t, "(SELECT rownum FROM "+schema+".e)")
+	if rows != "1|x 2|z" || errors != "2" || rejected != 1 {
+		t.Fatalf("%s piece %d: rows %s, rejected %d: %s", fault, n, rows, rejected, errors)
+	}
+}
+
+// TestLateCommit holds a piece of a delivery on its way while the next attempt
+// runs: whatever the database is told late, the batch is there once.
+func TestLateCommit(t *testing.T) {
+	b := newBench(t)
+	target := b.target(t, "a int", nil)
+	table := target.TaskID + ".t"
+	for n := 0; ; n++ {
+		target.TaskID = strconv.Itoa(n)
+		l := &line{at: n, fault: "hold", hold: make(chan struct{})}
+		l.open(t, b.Address)
+		through := opener(t, dws.Cluster{Name: "c", ID: "1", Address: l.address, SSLMode: "disable"})
+		s, err := through.Open(t.Context(), target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		todo := batch(target, 0, 0, "1", "2")
+		first, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			_, err := s.Deliver(first, todo)
+			ended <- err
+		}()
+		b.await(t, "the first attempt is held", func() bool { return l.pieces() > n || len(ended) > 0 })
+		stop()
+		firstErr := <-ended
+		second := make(chan error, 1)
+		go func() {
+			_, err := b.deliver(t, todo)
+			second <- err
+		}()
+		b.await(t, "the second attempt ends, or waits for the first", func() bool {
+			return len(second) > 0 || b.Query(t, "", "SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0] != "0"
+		})
+		close(l.hold)
+		if err := <-second; err != nil { // it may have met the row that the first made
+			if _, err = b.deliver(t, todo); err != nil {
+				t.Fatalf("piece %d: %v", n, err)
+			}
+		}
+		b.await(t, "the first attempt's session has ended", func() bool {
+			return b.Query(t, "", "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'disd'")[0][0] == "0"
+		})
+		if got := b.rows(t, table); got != "1 2" {
+			t.Fatalf("piece %d: rows %s", n, got)
+		}
+		b.Query(t, "", "TRUNCATE "+table)
+		if firstErr == nil {
+			return
+		}
+	}
+}
+
+// await waits until something has come true.
+func (b *bench) await(t *testing.T, what string, reached func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !reached(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it never happens that %s", what)
+		}
+	}
+}
