@@ -630,8 +630,12 @@ func TestAdministration(t *testing.T) {
 	if err := d.RemoveKey(ak); err != nil || !errors.Is(signed(v), ErrDenied) {
 		t.Errorf("removed: %v", err)
 	}
+	_, token := login(t, d, password("new", "carol", "another password"))
 	if err := d.RemoveUser(u.ID); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := d.ReadToken(token); !errors.Is(err, ErrDenied) {
+		t.Errorf("the token of a removed user: %v", err)
 	}
 	if names := slices.DeleteFunc(recordNames(kept), func(n string) bool { return !strings.HasPrefix(n, "key/") }); len(names) > 0 {
 		t.Errorf("left: %s", names)
