@@ -11,7 +11,7 @@ GOBUILD  = CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VE
 # Not a dependency in go.mod: what the linter needs is no business of the server.
 GOLANGCI = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: build test race lint fuzz crash transfer crash-transfer slow vuln e2e conformance bench bench-quick bench-compare image image-check clean
+.PHONY: build test race lint fuzz crash transfer transfer-dws crash-transfer slow vuln e2e conformance bench bench-quick bench-compare image image-check clean
 
 build:
 	$(GOBUILD) -o bin/disd ./cmd/disd
@@ -45,6 +45,11 @@ crash:
 # the SDKs of half a dozen services.
 transfer: build
 	cd test/transfer && DISD_BINARY=$(CURDIR)/bin/disd go test -mod=mod -count=1 -timeout 10m ./...
+
+# PostgreSQL and the server ended under load, over and over. Skipped where there is
+# no PostgreSQL.
+transfer-dws: build
+	DISD_BINARY=$(CURDIR)/bin/disd go test -count=1 -timeout 0 -v ./test/dws -args -cycles $(CYCLES)
 
 # kill -9 of a server that delivers, and a store that fails in every way.
 crash-transfer: build
