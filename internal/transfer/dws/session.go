@@ -40,19 +40,19 @@ func (o *Opener) connect(ctx context.Context, t transfer.Target) (*session, erro
 }
 
 // close ends the session. What it had not committed is undone.
-func (s *session) close() {
+func (c *session) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	s.conn.Close(ctx) //nolint:errcheck // nothing is left to be written
+	c.conn.Close(ctx) //nolint:errcheck // nothing is left to be written
 }
 
 // query runs one statement and returns its rows as text, NULL as "".
-func (s *session) query(ctx context.Context, sql string, args ...any) (rows [][]string, err error) {
+func (c *session) query(ctx context.Context, sql string, args ...any) (rows [][]string, err error) {
 	values := make([][]byte, len(args))
 	for i, arg := range args {
 		values[i] = fmt.Append(nil, arg)
 	}
-	result := s.conn.ExecParams(ctx, sql, values, nil, nil, nil).Read()
+	result := c.conn.ExecParams(ctx, sql, values, nil, nil, nil).Read()
 	if result.Err != nil {
 		return nil, refusal(result.Err)
 	}
@@ -67,9 +67,9 @@ func (s *session) query(ctx context.Context, sql string, args ...any) (rows [][]
 }
 
 // run runs statements one after the other.
-func (s *session) run(ctx context.Context, statements ...string) error {
+func (c *session) run(ctx context.Context, statements ...string) error {
 	for _, sql := range statements {
-		if _, err := s.query(ctx, sql); err != nil {
+		if _, err := c.query(ctx, sql); err != nil {
 			return err
 		}
 	}
@@ -77,19 +77,19 @@ func (s *session) run(ctx context.Context, statements ...string) error {
 }
 
 // exists reports whether a schema has a table of that name.
-func (s *session) exists(ctx context.Context, schema, table string) (bool, error) {
-	rows, err := s.query(ctx, `SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+func (c *session) exists(ctx context.Context, schema, table string) (bool, error) {
+	rows, err := c.query(ctx, `SELECT 1 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 		WHERE n.nspname = $1 AND c.relname = $2`, schema, table)
 	return len(rows) > 0, err
 }
 
 // create makes a table unless it exists. IF NOT EXISTS would not do: it demands
 // the right to create tables also where there is nothing to create.
-func (s *session) create(ctx context.Context, schema, table, columns string) error {
-	if there, err := s.exists(ctx, schema, table); err != nil || there {
+func (c *session) create(ctx context.Context, schema, table, columns string) error {
+	if there, err := c.exists(ctx, schema, table); err != nil || there {
 		return err
 	}
-	_, err := s.query(ctx, "CREATE TABLE "+quote(schema, table)+" "+columns)
+	_, err := c.query(ctx, "CREATE TABLE "+quote(schema, table)+" "+columns)
 	var e *pgconn.PgError
 	if errors.As(err, &e) && (e.Code == "42P07" || e.Code == "23505") {
 		return nil // another partition was quicker
@@ -114,7 +114,7 @@ type layout struct {
 }
 
 // readLayout looks at the table of a task.
-func readLayout(ctx context.Context, s *session, t transfer.Target) (*layout, error) {
+func readLayout(ctx context.Context, c *session, t transfer.Target) (*layout, error) {
 	d := t.Descriptor
 	l := &layout{schema: d.Text("dws_schema"), table: d.Text("dws_table_name")}
 	for name := range strings.SplitSeq(d.Text("dws_table_columns"), ",") {
@@ -122,7 +122,7 @@ func readLayout(ctx context.Context, s *session, t transfer.Target) (*layout, er
 			l.named = append(l.named, name)
 		}
 	}
-	rows, err := s.query(ctx, `SELECT column_name FROM information_schema.columns
+	rows, err := c.query(ctx, `SELECT column_name FROM information_schema.columns
 		WHERE table_schema = $1 AND table_name = $2 AND is_generated = 'NEVER' ORDER BY ordinal_position`, l.schema, l.table)
 	if err != nil {
 		return nil, err
@@ -133,7 +133,7 @@ func readLayout(ctx context.Context, s *session, t transfer.Target) (*layout, er
 	if len(l.all) > 0 {
 		return l, nil
 	}
-	rows, err = s.query(ctx, `SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1`, l.schema)
+	rows, err = c.query(ctx, `SELECT 1 FROM pg_catalog.pg_namespace WHERE nspname = $1`, l.schema)
 	if err == nil && len(rows) == 0 {
 		return nil, refused("dws_schema", "the database has no schema "+l.schema)
 	}
@@ -162,8 +162,8 @@ func (l *layout) checkNamed() error {
 }
 
 // checkRights looks whether the user may do what deliveries need.
-func (s *session) checkRights(ctx context.Context, l *layout) error {
-	rows, err := s.query(ctx, `SELECT has_table_privilege($1, 'INSERT'), has_schema_privilege($2, 'CREATE')`,
+func (c *session) checkRights(ctx context.Context, l *layout) error {
+	rows, err := c.query(ctx, `SELECT has_table_privilege($1, 'INSERT'), has_schema_privilege($2, 'CREATE')`,
 		quote(l.schema, l.table), l.schema)
 	if err != nil {
 		return err
@@ -171,7 +171,7 @@ func (s *session) checkRights(ctx context.Context, l *layout) error {
 	if rows[0][0] != "t" {
 		return &storage.FieldError{Field: "user_name", Reason: "may not insert into the table"}
 	}
-	there, err := s.exists(ctx, l.schema, progressTable)
+	there, err := c.exists(ctx, l.schema, progressTable)
 	if err == nil && !there && rows[0][1] != "t" {
 		err = &storage.FieldError{Field: "user_name", Reason: "may not create the table " + progressTable + " in the schema"}
 	}
