@@ -3,6 +3,7 @@ package dws_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -220,5 +221,26 @@ func TestLoads(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A database of another encoding says itself what it does not have.
+func TestOtherEncoding(t *testing.T) { // DWS-6
+	b := newBench(t)
+	b.Query(t, "", "CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'")
+	for _, compatible := range []string{"off", "on"} {
+		target := b.target(t, "a text", map[string]any{
+			"dws_database_name": "latin", "options": map[string]any{"compatible_illegal_chars": compatible},
+		})
+		b.Query(t, "latin", "CREATE SCHEMA "+target.TaskID+"; CREATE TABLE "+target.TaskID+".t (a text)")
+		_, err := b.deliver(t, batch(target, 0, 0, "é€", "中€", "x"))
+		want := "[[x] [é?] [??]]"
+		if compatible == "off" {
+			want = "[]"
+		}
+		rows := b.Query(t, "latin", "SET client_encoding TO UTF8; SELECT a FROM "+target.TaskID+".t ORDER BY a = 'x' DESC, a LIKE '?%'")
+		if got := fmt.Sprint(rows); got != want || (err == nil) != (compatible == "on") || errors.Is(err, transfer.ErrRefused) {
+			t.Errorf("%s: %s, %v, want %s", compatible, got, err, want)
+		}
 	}
 }
