@@ -111,6 +111,10 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 	var groups *group.Coordinator
 	apps := cursor.OpenApps(db, cursor.Options{
 		Logger: logger, MaxApps: maxApps(c),
+		Exceeded: func() bool {
+			count("apps")
+			return c.Quota.Mode == string(partition.Enforce)
+		},
 		InUse: func(project, app string) bool { return groups.HasLiveMembers(project, app) },
 	})
 	if groups, err = openGroups(c, logger, db, apps, streams, count); err != nil {
@@ -152,10 +156,10 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 
 // maxApps is Q-5.
 func maxApps(c *Config) int {
-	if c.Quota.Mode == string(partition.Enforce) {
-		return 10000
+	if c.Quota.Mode == string(partition.Off) {
+		return 0
 	}
-	return 0
+	return 10000
 }
 
 // openStorage opens the engine and the catalog, both in the data directory or

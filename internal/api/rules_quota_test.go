@@ -166,3 +166,17 @@ func TestRulesAppQuota(t *testing.T) {
 		ask("Q-5", "POST /p/apps", `{"app_name":"c"}`, "201"),
 	)
 }
+
+func TestRulesAppQuotaWarn(t *testing.T) {
+	w := newWorld(t, partition.Quotas{})
+	exceeded := 0
+	w.apps.MaxApps, w.apps.Exceeded = 1, func() bool { exceeded++; return false }
+	w.start(t)
+	w.converse(
+		ask("Q-5", "POST /p/apps", `{"app_name":"a"}`, "201"),
+		ask("Q-5 counted, not refused", "POST /p/apps", `{"app_name":"b"}`, "201"),
+	)
+	if exceeded != 1 {
+		t.Errorf("Q-5: the quota was exceeded %d times, want once", exceeded)
+	}
+}

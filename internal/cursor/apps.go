@@ -49,8 +49,10 @@ type Options struct {
 	Now    func() time.Time // default time.Now
 	Logger *slog.Logger     // default slog.Default
 
-	// MaxApps is the largest number of apps of a project, 0 for no limit.
-	MaxApps int
+	// MaxApps is the largest number of apps of a project, 0 for no
+	// limit. Exceeded is asked whether one more is refused; nil refuses.
+	MaxApps  int
+	Exceeded func() bool
 
 	// InUse tells of uses of an app beside its checkpoints, nil for none.
 	InUse func(project, app string) bool
@@ -93,7 +95,10 @@ func (a *Apps) full(tx *catalog.Tx, project string) (bool, error) {
 	}
 	n := 0
 	err := apps.Each(tx, []string{project}, func([]string, App) error { n++; return nil })
-	return n >= a.opts.MaxApps, err
+	if err != nil || n < a.opts.MaxApps {
+		return false, err
+	}
+	return a.opts.Exceeded == nil || a.opts.Exceeded(), nil
 }
 
 // Get returns an app and the ids of the streams on which it has checkpoints
