@@ -303,6 +303,11 @@ func TestPolicies(t *testing.T) {
 	put := `{"stream_name":"","stream_id":"` + id + `","records":[{"data":"YQ=="}]}`
 	must("AK-BOB", "POST", "/v2/p2/records", put, "DIS.4116") // A-7
 	must("AK-BOB", "POST", "/v2/p2/records", strings.Replace(put, id, "0000000000000000000", 1), "DIS.4301")
+	named := strings.Replace(put, `"stream_name":""`, `"stream_name":"s"`, 1)
+	must("AK-BOB", "POST", "/v2/p2/records", named, "DIS.4116") // A-6, no such name of his
+	must("AK-BOB", "POST", "/v2/p2/streams", `{"stream_name":"s","partition_count":1}`, "201")
+	must("AK-BOB", "POST", "/v2/p2/records", named, "200") // A-6, his own comes first
+	must("AK-BOB", "DELETE", "/v2/p2/streams/s", "", "204")
 
 	grant := func(principal, action string) string {
 		return fmt.Sprintf(`{"stream_id":%q,"principal_name":%q,"action_type":%q,"effect":"accept"}`, id, principal, action)
@@ -342,9 +347,12 @@ func TestPolicies(t *testing.T) {
 	if list.member(t, "rules.0.principal_name") != "other.bob" || list.member(t, "rules.1.principal") != "d2.*" || list.member(t, "streamId") != id {
 		t.Errorf("E10: %s", list.body)
 	}
-	must("AK-ALICE", "DELETE", policies, grant("other.bob", "putRecords"), "204") // E50-R1
-	must("AK-ALICE", "DELETE", policies, grant("other.bob", "putRecords"), "204") // again
-	must("AK-BOB", "POST", "/v2/p2/records", put, "DIS.4116")                     // revoked at once
+	must("AK-BOB", "DELETE", policies, grant("other.bob", "putRecords"), "DIS.4117")                    // E50-R2
+	must("AK-BOB", "DELETE", "/v2/p2/streams/s/policies", grant("other.bob", "putRecords"), "DIS.4301") // E50-R2
+	must("AK-BOB", "POST", "/v2/p2/records", put, "200")                                                // E50-R2, nothing was revoked
+	must("AK-ALICE", "DELETE", policies, grant("other.bob", "putRecords"), "204")                       // E50-R1
+	must("AK-ALICE", "DELETE", policies, grant("other.bob", "putRecords"), "204")                       // again
+	must("AK-BOB", "POST", "/v2/p2/records", put, "DIS.4116")                                           // E9-R5, revoked at once
 	must("AK-ALICE", "DELETE", policies, grant("other.*", "getRecords"), "204")
 	must("AK-CAROL", "GET", "/v2/p2/records?partition-cursor="+cursor, "", "DIS.4116") // E20-R10
 	must("AK-ALICE", "DELETE", "/v2/p1/streams/s", "", "204")
@@ -437,7 +445,7 @@ func TestAudit(t *testing.T) {
 }
 
 // TestSignedTooLarge is C-21 and S-12.
-func TestSignedTooLarge(t *testing.T) {
+func TestSignedTooLarge(t *testing.T) { // Q-8
 	b := newGuardedBench(t)
 	body := strings.Repeat(" ", auth.MaxSignedBody) + `{"app_name":"a"}`
 	a := b.as("AK-ALICE", "POST", "/v2/p1/apps", body)

@@ -383,7 +383,7 @@ func TestCompressedNonsense(t *testing.T) {
 }
 
 // TestCompressedAndSigned is Z-6: the signature is that of the compressed bytes.
-func TestCompressedAndSigned(t *testing.T) {
+func TestCompressedAndSigned(t *testing.T) { // Z-6
 	b := newGuardedBench(t)
 	for _, encoding := range encodings[1:] {
 		body, headers := compressed(t, encoding, `{"stream_name":"`+encoding+`","partition_count":1}`)

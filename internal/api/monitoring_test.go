@@ -44,7 +44,7 @@ func TestMetrics(t *testing.T) {
 		{"M-12 ms", "streams/s/metrics?label=total_put_req_latency&start_time=1795424000000&end_time=1795424001000", "DIS.4203"},
 		{"M-12 text", "streams/s/metrics?label=total_put_req_latency&start_time=x&end_time=1795424001", "DIS.4203"},
 		{"M-12 backwards", fmt.Sprintf("streams/s/metrics?label=total_put_req_latency&start_time=%d&end_time=%d", now, now-1), "DIS.4203"},
-		{"M-13", fmt.Sprintf("streams/s/metrics?label=total_put_req_latency&start_time=%d&end_time=%d", now-700000, now-690000), "DIS.4204 The monitoring period cannot be longer than 7 days."},
+		{"M-13 Q-15", fmt.Sprintf("streams/s/metrics?label=total_put_req_latency&start_time=%d&end_time=%d", now-700000, now-690000), "DIS.4204 The monitoring period cannot be longer than 7 days."},
 		{"E32 unknown stream", "streams/x/metrics?label=total_put_req_latency" + window, "DIS.4301"},
 		{"E33 malformed id", "streams/s/partitions/x/metrics?label=total_put_bytes_per_partition" + window, "DIS.4201"},
 		{"E33 unknown id", "streams/s/partitions/9/metrics?label=total_put_bytes_per_partition" + window, "DIS.4302"},

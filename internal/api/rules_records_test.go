@@ -46,7 +46,7 @@ func TestRulesUpload(t *testing.T) {
 		put("E19-R3 no array", `{"stream_name":"s","records":{}}`, "400 DIS.4200 Invalid request. [records: …"),
 		put("E19-R3 no array", `{"stream_name":"s","records":"x"}`, "400 DIS.4200 Invalid request. [records: …"),
 
-		one("E19-R2 partition_id C-40 C-42", `{"data":"","partition_id":"shardId-0000000001"}`, `{"partition_id":"shardId-0000000001","error_code":"@absent","error_message":"@absent"}`),
+		one("E19-R2 C-40 C-42 partition_id", `{"data":"","partition_id":"shardId-0000000001"}`, `{"partition_id":"shardId-0000000001","error_code":"@absent","error_message":"@absent"}`),
 		one("E19-R2 partition_id wins E19-N4", `{"data":"","partition_id":"1","explicit_hash_key":"0","partition_key":"device-42"}`, `{"partition_id":"shardId-0000000001"}`),
 		one("E19-R2 explicit_hash_key wins", `{"data":"","explicit_hash_key":"0","partition_key":"user-1"}`, `{"partition_id":"shardId-0000000000"}`),
 		one("E19-R2 L-6", `{"data":"","partition_key":"user-1"}`, `{"partition_id":"shardId-0000000001"}`),

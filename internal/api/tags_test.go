@@ -108,7 +108,7 @@ func TestTagsChangeTheStream(t *testing.T) {
 }
 
 // TestTagSearch is T-10 to T-19 and E39, over the streams of T-19 and one more.
-func TestTagSearch(t *testing.T) {
+func TestTagSearch(t *testing.T) { // T-10
 	b := newBench(t, partition.Quotas{})
 	for name, tags := range map[string]string{
 		"A": `[{"key":"k1","value":"v1"},{"key":"k2","value":"v2"}]`,
@@ -206,7 +206,7 @@ func TestTagsAtCreation(t *testing.T) {
 
 // TestTagStates is T-6 and T-8: tags of a stream that does not run, and what may
 // be repeated.
-func TestTagStates(t *testing.T) {
+func TestTagStates(t *testing.T) { // T-8
 	b, id := tagBench(t)
 	st, err := b.streams.GetID(id)
 	if err != nil {

@@ -287,7 +287,7 @@ func TestTaskFieldChecks(t *testing.T) { // 4.8 and the field tables
 	}{
 		{"OBS", "task_name", []string{long(64), `"a-b_C9"`, `5`}, []string{"", `""`, long(65), `"a.b"`, `"dлитask"`, `"a b"`}, "DIS.4200"},
 		{"OBS", "agency_name", []string{long(64), `"a b.c"`}, []string{"", `""`, "null", long(65)}, "DIS.4200"},
-		{"OBS", "deliver_time_interval", []string{"30", "900", `"300"`, "null", `""`, ""}, []string{"29", "901", `"x"`, "30.5", "-1", "0"}, "DIS.4200"},
+		{"OBS", "deliver_time_interval", []string{"30", "900", `"300"`, "null", `""`, ""}, []string{"29", "901", `"x"`, "30.5", "-1", "0"}, "DIS.4200"}, // Q-12
 		{"OBS", "deliver_time_interval", nil, []string{"{}", "[]", "true"}, "DIS.4300"},
 		{"OBS", "consumer_strategy", []string{`"TRIM_HORIZON"`, `"LATEST"`, `""`, ""}, []string{`"latest"`, `"AT_TIMESTAMP"`}, "DIS.4200"},
 		{"OBS", "file_prefix", []string{long(50), `"a/b_1"`, ""}, []string{long(51), `"/a"`, `"a b"`, `"a.b"`}, "DIS.4200"},
@@ -435,7 +435,7 @@ func TestTaskNamesAndQuota(t *testing.T) { // TC-R2, TC-R3
 	b.wantCode("DIS.4355", "POST", path, taskBody(t, "OBS", "task_name", name(0), "obs_bucket_path", `"other"`)) // C-35
 	b.wantCode("DIS.4306", "POST", path, taskBody(t, "OBS", "task_name", name(4), "obs_bucket_path", `"other"`))
 	b.want(201, "POST", path, taskBody(t, "MRS", "task_name", name(4)))
-	b.wantCode("DIS.4357", "POST", path, taskBody(t, "OBS", "task_name", name(5)))
+	b.wantCode("DIS.4357", "POST", path, taskBody(t, "OBS", "task_name", name(5))) // Q-3
 	b.want(201, "POST", "/p/streams/c/transfer-tasks", taskBody(t, "OBS", "task_name", name(0))) // C-61
 	b.want(204, "DELETE", path+"/t2", "")
 	b.want(201, "POST", path, taskBody(t, "OBS", "task_name", name(5)))
@@ -474,7 +474,7 @@ func TestListTasks(t *testing.T) { // E23-R1
 	b.wantCode("DIS.4301", "GET", "/p/streams/nope/transfer-tasks", "")
 }
 
-func TestStartAndStopTasks(t *testing.T) { // E26-R1, E26-R3 to E26-R5, E27-R1, E27-R2
+func TestStartAndStopTasks(t *testing.T) { // E26-R1, E26-R3, E26-R4, E26-R5, E27-R1, E27-R2
 	b := newTaskBench(t)
 	const path = "/p/streams/s/transfer-tasks"
 	for _, name := range []string{"a", "b", "action"} { // E27-N3

@@ -198,7 +198,7 @@ func TestLogin(t *testing.T) {
 	}
 }
 
-func TestTokenExpires(t *testing.T) { // C-11, E1-R6, E52-R1
+func TestTokenExpires(t *testing.T) { // Q-7, C-11, E1-R6, E52-R1
 	c := newClock()
 	d := openDirectory(t, withClock(c))
 	_, first := login(t, d, alice().project(Ref{ID: "P1"}))
@@ -421,7 +421,7 @@ func TestSignedBodySize(t *testing.T) {
 }
 
 // A path under a mount prefix is signed with it, or without (S-9).
-func TestMountPrefix(t *testing.T) {
+func TestMountPrefix(t *testing.T) { // S-9
 	with := verifierFor(t, testAK, testSK, testTime, VerifierOptions{Prefix: "/dis/"})
 	without := verifierFor(t, testAK, testSK, testTime, VerifierOptions{})
 	for signed, alsoWithout := range map[string]bool{"/dis/v2/p/streams": true, "/v2/p/streams": false} {
@@ -438,7 +438,7 @@ func TestMountPrefix(t *testing.T) {
 }
 
 // Only a port is left out of the host, and only a port that is one (S-9).
-func TestHostWithoutPort(t *testing.T) {
+func TestHostWithoutPort(t *testing.T) { // S-9
 	v := verifierFor(t, testAK, testSK, testTime, VerifierOptions{})
 	for host, want := range map[string]bool{
 		"dis.example.com": true, "dis.example.com:443": true, "dis.example.com:": false,
@@ -456,7 +456,7 @@ func TestHostWithoutPort(t *testing.T) {
 
 // SignedHeaders must be a list of different names with the date among them (S-7),
 // however well it is signed.
-func TestSignedHeaders(t *testing.T) {
+func TestSignedHeaders(t *testing.T) { // S-7
 	v := verifierFor(t, testAK, testSK, testTime, VerifierOptions{})
 	undated := signer{algorithm: hmacSHA256, undated: true}
 	for _, tt := range []struct {
@@ -479,7 +479,7 @@ func TestSignedHeaders(t *testing.T) {
 
 // A scope of another day than the date is refused, however well it is signed
 // (S-8).
-func TestScopeDate(t *testing.T) {
+func TestScopeDate(t *testing.T) { // S-8
 	v := verifierFor(t, testAK, testSK, testTime, VerifierOptions{ClockWindow: time.Minute})
 	for _, form := range forms[1:hmacForms] {
 		form.scope = strings.Replace(form.scope, "20261123", "20261122", 1)

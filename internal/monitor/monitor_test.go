@@ -274,7 +274,7 @@ func TestIdleStreamIsDropped(t *testing.T) {
 }
 
 // TestRange is M-14, for points in memory and in the catalog.
-func TestRange(t *testing.T) {
+func TestRange(t *testing.T) { // M-14
 	b := newBench(t)
 	start := b.at.Unix() // 53 minutes before a full hour
 	for range 90 {

@@ -95,7 +95,7 @@ func TestAutoScaleClamps(t *testing.T) {
 }
 
 // TestAutoScaleOutside is L-20 and E3-R6.
-func TestAutoScaleOutside(t *testing.T) {
+func TestAutoScaleOutside(t *testing.T) { // L-20
 	b := newBench(t, Quotas{})
 	b.opts.Traffic = func(string, int) (Load, bool) { return Load{}, false }
 	if _, err := b.Create(t.Context(), "p", "s", 1, Settings{Type: Common, DataType: Blob, Retention: 24, AutoScale: true, AutoMin: 2, AutoMax: 9}); err != nil {

@@ -435,7 +435,7 @@ func (r *rig) failing() *failing {
 	return f
 }
 
-func TestRetries(t *testing.T) { // 4.2 states, D-8 pauses, D-11
+func TestRetries(t *testing.T) { // D-8, D-11, the states of 4.2
 	r := newRig(t, 1)
 	f := r.failing()
 	r.create("")
