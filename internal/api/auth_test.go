@@ -359,6 +359,40 @@ func TestPolicies(t *testing.T) {
 	must("AK-BOB", "POST", "/v2/p2/records", put, "DIS.4301")
 }
 
+// TestRevokedConsumer: what a policy gave a member of a group ends with it, not
+// with the round.
+func TestRevokedConsumer(t *testing.T) { // G-20
+	b := newGuardedBench(t)
+	b.as("AK-ALICE", "POST", "/v2/p1/streams", `{"stream_name":"s","partition_count":1}`)
+	id := b.as("AK-ALICE", "GET", "/v2/p1/streams/s", "").member(t, "stream_id").(string)
+	grant := fmt.Sprintf(`{"stream_id":%q,"principal_name":"other.carol","action_type":"getRecords","effect":"accept"}`, id)
+	join := fmt.Sprintf(`{"clientId":"A","interestedStreamIdList":[%q]}`, id)
+	commit := fmt.Sprintf(`{"app_name":"mine","stream_id":%q,"partition_id":"0","sequence_number":"0","client_id":"A","generation_id":1}`, id)
+	const policies, group = "/v2/p1/streams/s/policies", "/v2/p2/apps/mine/consumers"
+	for i, tt := range []struct{ ak, method, path, body, want string }{
+		{"AK-CAROL", "POST", "/v2/p2/apps", `{"app_name":"mine"}`, ""},
+		{"AK-CAROL", "POST", group, join, "ERR_SUBSCRIPTION"},
+		{"AK-ALICE", "POST", policies, grant, ""},
+		{"AK-CAROL", "POST", group, join, `"OK"`},
+		{"AK-CAROL", "POST", group + "/A/partitions", `{"generation":-1}`, `"OK"`},
+		{"AK-CAROL", "POST", group + "/A/heartbeats", `{"generation":1}`, "STABLE"},
+		{"AK-CAROL", "POST", "/v2/p2/checkpoints", commit, ""},
+		{"AK-ALICE", "DELETE", policies, grant, ""},
+		{"AK-CAROL", "POST", "/v2/p2/checkpoints", commit, "DIS.4116"},
+		{"AK-CAROL", "POST", group + "/A/heartbeats", `{"generation":1}`, "JOINING"},
+		{"AK-CAROL", "POST", group, join, "ERR_SUBSCRIPTION"},
+		{"AK-ALICE", "POST", policies, grant, ""},
+		{"AK-CAROL", "POST", group, join, `"OK"`},
+		{"AK-ALICE", "DELETE", policies, grant, ""},
+		{"AK-CAROL", "POST", group + "/A/partitions", `{"generation":-1}`, "REJOIN"},
+	} {
+		a := b.as(tt.ak, tt.method, tt.path, tt.body)
+		if !strings.Contains(a.body, tt.want) || tt.want == "" && a.status >= 300 {
+			t.Errorf("%d %s %s: %d %s, want %s", i, tt.method, tt.path, a.status, a.body, tt.want)
+		}
+	}
+}
+
 // TestAdministration: only administrators, or this machine without credentials.
 func TestAdministration(t *testing.T) {
 	b := newGuardedBench(t)

@@ -1,8 +1,10 @@
 package api
 
 import (
+	"errors"
 	"time"
 
+	"disd/internal/auth"
 	"disd/internal/auth/policy"
 	"disd/internal/cursor/group"
 )
@@ -85,6 +87,9 @@ func (s *Server) syncGroup(c *call) (reply, error) {
 	if err := decode(c.body, &in); err != nil {
 		return reply{}, err
 	}
+	if err := s.dismiss(c); err != nil {
+		return reply{}, err
+	}
 	got, err := s.opts.Groups.Sync(c.project, c.param("app"), c.param("client"))
 	if err != nil {
 		return reply{}, err
@@ -111,11 +116,30 @@ func (s *Server) heartbeat(c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	if err := s.dismiss(c); err != nil {
+		return reply{}, err
+	}
 	state, err := s.opts.Groups.Heartbeat(c.project, c.param("app"), c.param("client"), generation)
 	if err != nil {
 		return reply{}, err
 	}
 	return ok(groupReply[group.HeartbeatState]{state})
+}
+
+// dismiss ends the membership of a client that may no longer read a stream it
+// asked for, so that the right ends with its policy and not with the round
+// (G-20). The client is told to join and then that it cannot.
+func (s *Server) dismiss(c *call) error {
+	ids, err := s.opts.Groups.StreamIDs(c.project, c.param("app"), c.param("client"))
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if _, err := s.stream(c, policy.GetRecords, "", id); errors.Is(err, auth.ErrForbidden) {
+			return s.opts.Groups.Leave(c.project, c.param("app"), c.param("client"))
+		}
+	}
+	return nil
 }
 
 // leaveGroup answers E46.

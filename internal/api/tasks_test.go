@@ -435,7 +435,7 @@ func TestTaskNamesAndQuota(t *testing.T) { // TC-R2, TC-R3
 	b.wantCode("DIS.4355", "POST", path, taskBody(t, "OBS", "task_name", name(0), "obs_bucket_path", `"other"`)) // C-35
 	b.wantCode("DIS.4306", "POST", path, taskBody(t, "OBS", "task_name", name(4), "obs_bucket_path", `"other"`))
 	b.want(201, "POST", path, taskBody(t, "MRS", "task_name", name(4)))
-	b.wantCode("DIS.4357", "POST", path, taskBody(t, "OBS", "task_name", name(5))) // Q-3
+	b.wantCode("DIS.4357", "POST", path, taskBody(t, "OBS", "task_name", name(5)))               // Q-3
 	b.want(201, "POST", "/p/streams/c/transfer-tasks", taskBody(t, "OBS", "task_name", name(0))) // C-61
 	b.want(204, "DELETE", path+"/t2", "")
 	b.want(201, "POST", path, taskBody(t, "OBS", "task_name", name(5)))

@@ -177,6 +177,18 @@ func (c *Coordinator) Sync(project, app, client string) (SyncReply, error) {
 	return reply, err
 }
 
+// StreamIDs returns the ids by which a member asked for streams, nil if it is
+// no member.
+func (c *Coordinator) StreamIDs(project, app, client string) (ids []string, err error) {
+	err = c.visit(groupID{project, app}, func(g *group, now time.Time) error {
+		if m := g.members[client]; m != nil {
+			ids = m.sub.ids
+		}
+		return nil
+	})
+	return ids, err
+}
+
 // Heartbeat tells a client what to do (E45). It never makes a member (G-10).
 func (c *Coordinator) Heartbeat(project, app, client string, generation int64) (HeartbeatState, error) {
 	if ok, err := c.opts.Topology.AppExists(project, app); err != nil || !ok {
