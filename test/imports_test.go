@@ -26,14 +26,14 @@ var mayImport = map[string][]string{
 	"cmd/disd": {
 		"internal/api",
 		"internal/auth", "internal/auth/audit", "internal/auth/certs", "internal/auth/policy",
-		"internal/cursor", "internal/cursor/group", "internal/monitor", "internal/partition",
+		"internal/cursor", "internal/cursor/group", "internal/monitor", "internal/partition", "internal/quota",
 		"internal/transfer", "internal/transfer/dws", "internal/transfer/filestore", "internal/transfer/s3store",
 		"internal/storage/catalog", "internal/storage/memory", "internal/storage/segment", "internal/storage/vfs",
 	},
 
 	"internal/api": {
 		"internal/api/codec", "internal/auth", "internal/auth/audit", "internal/auth/policy",
-		"internal/cursor", "internal/cursor/group", "internal/monitor", "internal/partition", "internal/transfer",
+		"internal/cursor", "internal/cursor/group", "internal/monitor", "internal/partition", "internal/quota", "internal/transfer",
 	},
 	"internal/api/codec": {},
 
@@ -47,6 +47,7 @@ var mayImport = map[string][]string{
 	"internal/cursor/group": {},
 	"internal/monitor":      {"internal/storage/catalog"},
 	"internal/partition":    {"internal/storage/catalog"},
+	"internal/quota":        {},
 
 	"internal/transfer":           {"internal/storage/catalog", "internal/transfer/format"},
 	"internal/transfer/dws":       {"internal/transfer"},

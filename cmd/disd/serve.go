@@ -25,6 +25,7 @@ import (
 	"disd/internal/cursor/group"
 	"disd/internal/monitor"
 	"disd/internal/partition"
+	"disd/internal/quota"
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
 	"disd/internal/storage/memory"
@@ -71,7 +72,11 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 		Name: "disd_quota_exceeded_total", Help: "How often a quota was exceeded, by quota.",
 	}, []string{"quota"})
 	registry.MustRegister(exceeded)
-	count := func(quota string) { exceeded.WithLabelValues(quota).Inc() }
+	ledger := quota.New(time.Now)
+	count := func(quota string) {
+		exceeded.WithLabelValues(quota).Inc()
+		ledger.Note(quota)
+	}
 
 	keys, err := openKeyring(c)
 	if err != nil {
@@ -126,7 +131,7 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 	}
 	server := api.New(api.Options{
 		Engine: engine, Streams: streams, Cursors: sealer, Tasks: tasks, Monitor: watch,
-		Apps: apps, Groups: groups,
+		Apps: apps, Groups: groups, Quotas: ledger, QuotaMode: c.Quota.Mode,
 		Health: []func() error{db.Health},
 
 		Identities: ids,

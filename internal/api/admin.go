@@ -24,6 +24,7 @@ var adminOperations = []operation{
 	{method: "POST", path: "/_disd/keys", name: "AdminCreateKey", endpoint: (*Server).adminCreateKey, admin: true},
 	{method: "PUT", path: "/_disd/keys/{key}", name: "AdminSwitchKey", endpoint: (*Server).adminSwitchKey, admin: true},
 	{method: "DELETE", path: "/_disd/keys/{key}", name: "AdminRemoveKey", endpoint: (*Server).adminRemoveKey, admin: true},
+	{method: "GET", path: "/_disd/quota", name: "AdminShowQuota", endpoint: (*Server).adminShowQuota, admin: true},
 	{method: "PUT", path: "/_disd/projects/{project}/streams/{stream}", name: "AdminFreezeStream", endpoint: (*Server).adminFreezeStream, admin: true},
 }
 
@@ -175,6 +176,30 @@ func (s *Server) adminListKeys(*call) (reply, error) {
 		})
 	}
 	return ok(map[string][]keyReply{"keys": out})
+}
+
+type excessReply struct {
+	Quota string `json:"quota"`
+	Count int64  `json:"count"`
+	First string `json:"first"` // RFC 3339
+	Last  string `json:"last"`
+}
+
+type quotaReply struct {
+	Mode     string        `json:"mode"`
+	Exceeded []excessReply `json:"exceeded"`
+}
+
+// adminShowQuota reports what the cloud would have refused, or was refused, since
+// the start.
+func (s *Server) adminShowQuota(*call) (reply, error) {
+	out := quotaReply{Mode: s.opts.QuotaMode, Exceeded: []excessReply{}}
+	for _, x := range s.opts.Quotas.List() {
+		out.Exceeded = append(out.Exceeded, excessReply{
+			Quota: x.Quota, Count: x.Count, First: x.First.UTC().Format(time.RFC3339), Last: x.Last.UTC().Format(time.RFC3339),
+		})
+	}
+	return ok(out)
 }
 
 func (s *Server) adminCreateKey(c *call) (reply, error) {

@@ -211,7 +211,7 @@ var wireTypes = []any{
 	envelope{}, keystone{},
 	ref{}, loginRequest{}, named{}, catalogEndpoint{}, catalogEntry{}, tokenReply{}, links{}, domainReply{}, listDomainsReply{},
 	projectReply{}, listProjectsReply{}, userReply{}, listUsersReply{}, credentialReply{}, accessKeyReply{}, versionLink{}, versionReply{},
-	identityRequest{}, identityReply{}, keyReply{},
+	identityRequest{}, identityReply{}, keyReply{}, quotaReply{}, excessReply{},
 }
 
 // byHand are the schemas of bodies that no Go type stands for.

@@ -152,6 +152,27 @@ func TestRulesQuotasOff(t *testing.T) {
 	}
 }
 
+// TestQuotaReport reads what was refused, and what would have been.
+func TestQuotaReport(t *testing.T) {
+	for _, mode := range []partition.Mode{partition.Warn, partition.Enforce} {
+		status := map[partition.Mode]string{partition.Warn: "201", partition.Enforce: "400 DIS.4308 Insufficient quota."}[mode]
+		w := newWorld(t, partition.Quotas{Mode: mode})
+		report := func(want string) {
+			t.Helper()
+			if a := w.do("GET", "/_disd/quota", ""); a.status != 200 || a.body != want {
+				t.Errorf("%d %s, want %s", a.status, a.body, want)
+			}
+		}
+		report(`{"mode":"` + string(mode) + `","exceeded":[]}`)
+		w.converse(
+			ask("Q-1", "POST /p/streams", create("s", 51), status),
+			pass(time.Hour),
+			ask("Q-1", "POST /p/streams", create("t", 52), status),
+		)
+		report(`{"mode":"` + string(mode) + `","exceeded":[{"quota":"partitions","count":2,"first":"2026-11-23T09:07:08Z","last":"2026-11-23T10:07:08Z"}]}`)
+	}
+}
+
 func TestRulesAppQuota(t *testing.T) {
 	w := newWorld(t, partition.Quotas{})
 	w.apps.MaxApps = 2
@@ -165,6 +186,13 @@ func TestRulesAppQuota(t *testing.T) {
 		ask("Q-5", "DELETE /p/apps/a", "", "204"),
 		ask("Q-5", "POST /p/apps", `{"app_name":"c"}`, "201"),
 	)
+	warned := 0
+	w.apps.Exceeded = func() bool { warned++; return false }
+	w.start(t)
+	w.converse(ask("Q-5 only warned of", "POST /p/apps", `{"app_name":"d"}`, "201"))
+	if warned != 1 {
+		t.Errorf("asked %d times", warned)
+	}
 }
 
 func TestRulesAppQuotaWarn(t *testing.T) {

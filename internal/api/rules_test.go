@@ -19,6 +19,7 @@ import (
 	"disd/internal/auth/policy"
 	"disd/internal/cursor"
 	"disd/internal/partition"
+	"disd/internal/quota"
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
 )
@@ -67,8 +68,9 @@ func (w *world) start(t *testing.T) {
 func (w *world) open(t *testing.T, o *Options) {
 	t.Helper()
 	logger := slog.New(slog.DiscardHandler)
+	o.Quotas, o.QuotaMode = quota.New(o.Now), string(w.quotas.Mode)
 	streams, err := partition.Open(t.Context(), w.engine, w.db, partition.Options{
-		Now: o.Now, Logger: logger, Quotas: w.quotas,
+		Now: o.Now, Logger: logger, Quotas: w.quotas, Exceeded: o.Quotas.Note,
 		Account:  func(project string) string { return strings.TrimRight(project, "0123456789") },
 		OnDelete: []func(*catalog.Tx, string) error{cursor.ForgetStream, policy.Forget},
 	})

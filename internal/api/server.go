@@ -29,6 +29,7 @@ import (
 	"disd/internal/cursor/group"
 	"disd/internal/monitor"
 	"disd/internal/partition"
+	"disd/internal/quota"
 	"disd/internal/storage"
 	"disd/internal/transfer"
 )
@@ -48,6 +49,9 @@ type Options struct {
 	Monitor    *monitor.Monitor  // required
 
 	Groups *group.Coordinator // required
+
+	Quotas    *quota.Ledger // what exceeded a quota; default nothing
+	QuotaMode string        // off, warn or enforce; default off
 
 	// Health lists what must be well for the server to be ready, beside the
 	// engine.
@@ -83,6 +87,12 @@ func (o *Options) setDefaults() {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	if o.Quotas == nil {
+		o.Quotas = quota.New(o.Now)
+	}
+	if o.QuotaMode == "" {
+		o.QuotaMode = string(partition.Off)
 	}
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
