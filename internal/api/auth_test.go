@@ -276,8 +276,8 @@ func TestSignedCalls(t *testing.T) {
 	if a := b.do("GET", "/v2/p1/streams", ""); a.status != 401 || a.code(t) != "APIGW.0301" {
 		t.Errorf("1.2: no credentials: %d %s", a.status, a.body)
 	}
-	// A body that is not the one that was signed.
-	signed := b.as("AK-ALICE", "POST", "/v2/p1/apps", `{"app_name":"a"}`)
+	// C-23: the body is hashed, whatever a header says of it.
+	signed := b.as("AK-ALICE", "POST", "/v2/p1/apps", `{"app_name":"a"}`, "X-Sdk-Content-Sha256", hexSum("another body"))
 	if signed.status != 201 {
 		t.Fatalf("%d %s", signed.status, signed.body)
 	}
