@@ -99,6 +99,9 @@ func bench(ctx context.Context, args []string) error {
 	if err == nil {
 		err = runStarts(ctx, c, r)
 	}
+	if err == nil {
+		err = runDumps(ctx, c, r)
+	}
 	r.print(os.Stdout) // what there is, if it broke off
 	if err != nil || c.json == "" {
 		return err

@@ -25,6 +25,7 @@ type report struct {
 	TurnSeconds float64   `json:"turn_seconds"`
 	Turns       int       `json:"turns"`
 	Loads       []result  `json:"loads"`
+	Dumps       []dump    `json:"dumps"`
 	Starts      []*starts `json:"starts"` // of the binary measured, then of the one it is held against
 }
 
@@ -131,6 +132,15 @@ func (r *report) print(w io.Writer) {
 		fmt.Fprintf(t, "%s\t%d\t%.0f\t%.0f\t%.2f\t%.2f\t%.0f\t%s\t%.0f\t%.0f\t%.2f\t[%.2f … %.2f]\t%s\t%s\n",
 			l.Name, l.Conns, d.Rate.Median, d.Bytes.Median, d.P50.Median, d.P99.Median, d.CPU.Median,
 			b.Name, b.Rate.Median, b.CPU.Median, l.Ratio.Median, l.Ratio.Min, l.Ratio.Max, column(l.Aim, "%.2f"), column(l.Synced.Median, "%.0f"))
+	}
+	t.Flush()
+	if len(r.Dumps) > 0 {
+		fmt.Fprintln(w, "\nTransfer tasks, MB of records per second; the copy of their files, MB of files per second:")
+		fmt.Fprintln(t, "task\tMB\tMB per core\t\tcopy MB\tcopy MB per core\tsize")
+	}
+	for _, d := range r.Dumps {
+		fmt.Fprintf(t, "%s\t%.0f\t%.0f\t[%.0f … %.0f]\t%.0f\t%.0f\t%.2f\n",
+			d.Name, d.Rate.Median, d.PerCore.Median, d.PerCore.Min, d.PerCore.Max, d.Copy.Median, d.CopyCPU.Median, d.Size)
 	}
 	t.Flush()
 	for i, s := range r.Starts {
