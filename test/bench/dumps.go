@@ -108,7 +108,7 @@ func fillVisits(addr string) (bytes float64, err error) {
 		return 0, err
 	}
 	defer w.Close()
-	if _, err := w.send(newRequest("POST", "/streams", "application/json", body)); err != nil {
+	if _, err := w.send(newRequest("POST", "/streams", jsonHeader, body)); err != nil {
 		return 0, err
 	}
 	l := load{records: 1000}
@@ -118,8 +118,8 @@ func fillVisits(addr string) (bytes float64, err error) {
 			recs[i].data = visit(first + i)
 			bytes += float64(len(recs[i].data))
 		}
-		contentType, body := encodeJSON(dumpStream, recs)
-		reply, err := w.send(newRequest("POST", "/records", contentType, body))
+		header, body := encodeJSON(dumpStream, recs)
+		reply, err := w.send(newRequest("POST", "/records", header, body))
 		if err == nil {
 			err = l.check(reply)
 		}
@@ -144,7 +144,7 @@ func dumpOnce(p *process, task, kind string) (took, cpu time.Duration, err error
 	}
 	defer w.Close()
 	tasks := "/streams/" + dumpStream + "/transfer-tasks"
-	if _, err := w.send(newRequest("POST", tasks, "application/json", body)); err != nil {
+	if _, err := w.send(newRequest("POST", tasks, jsonHeader, body)); err != nil {
 		return 0, 0, err
 	}
 	show, first := newRequest("GET", tasks+"/"+task, "", nil), time.Time{}

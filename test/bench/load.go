@@ -13,6 +13,9 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"github.com/pierrec/lz4/v4"
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // A load is one row of the table: what is sent, and over how many connections.
@@ -31,6 +34,8 @@ type load struct {
 var loads = []load{
 	{name: "put/100x1KiB", conns: 16, partitions: 1, records: 100, encode: encodeJSON, aim: 0.35},
 	{name: "put/1x1KiB", conns: 64, partitions: 1, records: 1, encode: encodeJSON, aim: 0.35},
+	{name: "put/100x1KiB-proto", conns: 16, partitions: 1, records: 100, encode: encodeProto},
+	{name: "put/100x1KiB-lz4", conns: 16, partitions: 1, records: 100, encode: encodeLZ4},
 	{name: "get/1MiB-tail", conns: 8, partitions: 1, tail: true, aim: 0.5},
 	{name: "get/1MiB-old", conns: 8, partitions: 1, aim: 0.5},
 	{name: "200/100x1KiB-mixed", conns: 16, partitions: 200, records: 100, encode: encodeJSON, baseline: 1, aim: 0.8},
@@ -48,8 +53,8 @@ const (
 	distinct = 256
 )
 
-// encode returns the media type and the body of an upload.
-type encode func(stream string, recs []record) (contentType string, body []byte)
+// encode returns the body of an upload and the header lines that describe it.
+type encode func(stream string, recs []record) (header string, body []byte)
 
 type record struct {
 	data      []byte
@@ -71,7 +76,37 @@ func encodeJSON(stream string, recs []record) (string, []byte) {
 			b = append(b, `","partition_id":"`+shard(r.partition)+`"}`...)
 		}
 	}
-	return "application/json", append(b, "]}"...)
+	return jsonHeader, append(b, "]}"...)
+}
+
+const jsonHeader = "Content-Type: application/json\r\n"
+
+func encodeLZ4(stream string, recs []record) (string, []byte) {
+	header, body := encodeJSON(stream, recs)
+	b := make([]byte, lz4.CompressBlockBound(len(body)))
+	n, err := lz4.CompressBlock(body, b, nil)
+	if err != nil || n == 0 {
+		panic("base64 cannot be compressed")
+	}
+	return fmt.Sprintf("%sContent-Encoding: lz4\r\nx-dis-lz4-content-length: %d\r\n", header, len(body)), b[:n]
+}
+
+func encodeProto(stream string, recs []record) (string, []byte) {
+	b := appendBytes(nil, 1, []byte(stream))
+	for _, r := range recs {
+		entry := appendBytes(nil, 3, r.data)
+		if r.key != "" {
+			entry = appendBytes(entry, 5, []byte(r.key))
+		} else {
+			entry = appendBytes(entry, 6, []byte(shard(r.partition)))
+		}
+		b = appendBytes(b, 2, entry)
+	}
+	return "Content-Type: application/x-protobuf\r\n", b
+}
+
+func appendBytes(b []byte, field protowire.Number, v []byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(b, field, protowire.BytesType), v)
 }
 
 func shard(partition int) string { return fmt.Sprintf("shardId-%010d", partition) }
@@ -81,7 +116,7 @@ func streamName(partitions int) string { return "bench-" + strconv.Itoa(partitio
 // createStream is the request that makes the stream with that many partitions.
 func createStream(partitions int) request {
 	body := fmt.Sprintf(`{"stream_name":%q,"partition_count":%d}`, streamName(partitions), partitions)
-	return newRequest("POST", "/streams", "application/json", []byte(body))
+	return newRequest("POST", "/streams", jsonHeader, []byte(body))
 }
 
 // puts returns the uploads of l, shared out over its connections. Their data
@@ -97,8 +132,8 @@ func (l load) puts(partitions int) [][]request {
 				recs[j].key = "key-" + strconv.FormatUint(random.Uint64()%1e6, 10)
 			}
 		}
-		contentType, body := l.encode(streamName(partitions), recs)
-		conns[i%l.conns] = append(conns[i%l.conns], newRequest("POST", "/records", contentType, body))
+		header, body := l.encode(streamName(partitions), recs)
+		conns[i%l.conns] = append(conns[i%l.conns], newRequest("POST", "/records", header, body))
 	}
 	return conns
 }
@@ -143,7 +178,9 @@ func cursorAt(w *wire, stream string, seq int) (string, error) {
 
 // check refuses a reply that does not say that everything asked for was done.
 func (l load) check(reply []byte) error {
-	if l.records > 0 && !bytes.Contains(reply, []byte(`"failed_record_count":0`)) {
+	// In JSON, and as field 21 of a protobuf message, which is its first.
+	ok := bytes.Contains(reply, []byte(`"failed_record_count":0`)) || bytes.HasPrefix(reply, []byte{21<<3&0x7f | 0x80, 21 >> 4, 0})
+	if l.records > 0 && !ok {
 		return fmt.Errorf("records failed: %.300s", reply)
 	}
 	if l.records == 0 && len(reply) < fetchRecords*recordSize {

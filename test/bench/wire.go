@@ -15,10 +15,10 @@ const project = "0123456789abcdef0123456789abcdef"
 // A request is a whole HTTP request as it goes over the wire.
 type request []byte
 
-func newRequest(method, path, contentType string, body []byte) request {
+func newRequest(method, path, header string, body []byte) request {
 	head := method + " /v2/" + project + path + " HTTP/1.1\r\nHost: disd\r\nX-Auth-Token: bench\r\n"
 	if body != nil {
-		head += "Content-Type: " + contentType + "\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n"
+		head += header + "Content-Length: " + strconv.Itoa(len(body)) + "\r\n"
 	}
 	return append([]byte(head+"\r\n"), body...)
 }
