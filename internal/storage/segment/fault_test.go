@@ -241,6 +241,38 @@ func tear(t *testing.T, disk *vfs.Mem, n int) {
 	}
 }
 
+// TestFindBesideTrimmed looks for a time between a trim and the flush that takes
+// the trimmed segment off the list, when its file is deleted.
+func TestFindBesideTrimmed(t *testing.T) {
+	id := storagetest.ID(0)
+	disk, _, _ := still(t, tiny(nil), func(u *user) {
+		u.create(id)
+		for range 40 {
+			u.append(id)
+		}
+	})
+	e := mustOpen(t, disk)
+	l, err := e.Open(ctx, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := l.(*log).view()
+	if err != nil || len(v.segs) < 2 {
+		t.Fatal(len(v.segs), err)
+	}
+	first := v.segs[0]
+	v.oldest = first.next
+	if err := disk.Remove(first.name); err != nil {
+		t.Fatal(err)
+	}
+	if seq, err := v.find(disk, 0); err != nil || seq != first.next {
+		t.Errorf("found %d, %v, want %d", seq, err, first.next)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestAbandonedSegment fails the sync of a segment that holds records already.
 // It is not written any more: its records stay, new ones go to another file.
 func TestAbandonedSegment(t *testing.T) {

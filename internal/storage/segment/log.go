@@ -227,7 +227,8 @@ func (l *log) Find(ctx context.Context, t int64) (storage.Seq, error) {
 }
 
 func (v *view) find(fs vfs.FS, t int64) (storage.Seq, error) {
-	i := sort.Search(len(v.segs), func(i int) bool { return v.segs[i].time >= t })
+	// Segments that are trimmed as a whole may be gone already.
+	i := sort.Search(len(v.segs), func(i int) bool { return v.segs[i].time >= t && v.segs[i].next > v.oldest })
 	if i < len(v.segs) {
 		return v.segs[i].findTime(fs, t)
 	}
