@@ -52,6 +52,11 @@ func inspect(args []string, stdout, stderr io.Writer) error {
 	for _, d := range report.Damage {
 		damage = append(damage, d)
 	}
+	return reportDamage(stdout, damage)
+}
+
+// reportDamage prints what is damaged, and returns an error if anything is.
+func reportDamage(stdout io.Writer, damage []error) error {
 	for _, d := range damage {
 		fmt.Fprintf(stdout, "DAMAGED %v\n", d)
 	}

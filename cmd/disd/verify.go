@@ -50,12 +50,5 @@ func verifyDump(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	for _, err := range damage {
-		fmt.Fprintf(stdout, "DAMAGED %v\n", err)
-	}
-	if len(damage) > 0 {
-		return fmt.Errorf("%d damaged places", len(damage))
-	}
-	fmt.Fprintln(stdout, "no damage")
-	return nil
+	return reportDamage(stdout, damage)
 }

@@ -235,13 +235,15 @@ func parseSchema(text string) (*attributes, error) {
 	return a, nil
 }
 
-// collect notes the named records, to which other places may refer.
+// collect notes the named records, to which other places may refer, with or
+// without their namespace.
 func (a *attributes) collect(n *avro.SchemaNode) {
 	if n == nil {
 		return
 	}
 	if n.Type == "record" {
 		a.named[n.Name] = n
+		a.named[n.Namespace+"."+n.Name] = n
 	}
 	a.collect(n.Items)
 	a.collect(n.Values)
