@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -389,6 +391,23 @@ func TestRevokedConsumer(t *testing.T) { // G-20
 		a := b.as(tt.ak, tt.method, tt.path, tt.body)
 		if !strings.Contains(a.body, tt.want) || tt.want == "" && a.status >= 300 {
 			t.Errorf("%d %s %s: %d %s, want %s", i, tt.method, tt.path, a.status, a.body, tt.want)
+		}
+	}
+}
+
+// TestWithoutCredentials asks for every operation without any: a few of the
+// identity service are for everybody, all others are refused.
+func TestWithoutCredentials(t *testing.T) { // C-10
+	b := newGuardedBench(t)
+	public := map[string]bool{ // E1, E51, E57 with a token in its body, E58
+		"GET /": true, "GET /v3": true, "POST /v3/auth/tokens": true,
+		"POST /v3.0/OS-CREDENTIAL/securitytokens": true, "POST /v3.0/OS-AUTH/id-token/tokens": true,
+	}
+	parameter := regexp.MustCompile(`\{[^}]*\}`)
+	for _, op := range slices.Concat(operations, identityOperations) {
+		a := b.do(op.method, parameter.ReplaceAllString(op.path, "x"), "")
+		if refused := a.status == 401; refused == public[op.method+" "+op.path] {
+			t.Errorf("%s %s: %d %s", op.method, op.path, a.status, a.body)
 		}
 	}
 }
