@@ -54,7 +54,8 @@ type Config struct {
 		Keep int    `mapstructure:"keep"`
 	} `mapstructure:"audit"`
 	Quota struct {
-		Mode string `mapstructure:"mode"`
+		Mode         string `mapstructure:"mode"`
+		ControlCalls int    `mapstructure:"control_calls"`
 	} `mapstructure:"quota"`
 	Limits struct {
 		Body        int64 `mapstructure:"body"`
@@ -134,6 +135,7 @@ var options = []option{
 	{"audit.size", int64(64 << 20), "bytes at which the audit log is begun anew"},
 	{"audit.keep", 10, "older audit logs kept"},
 	{"quota.mode", "off", "quotas of the cloud: off, warn (count only) or enforce"},
+	{"quota.control_calls", 0, "calls of one project a second beside GET, data, consumer groups and logins; 0 for any number"},
 	{"limits.body", int64(64 << 20), "largest request body in bytes"},
 	{"limits.bodies", int64(256 << 20), "bytes of all request bodies in memory at one time"},
 	{"limits.pending", int64(64 << 20), "bytes of records waiting to be written, beyond which uploads are refused with DIS.4303"},
@@ -295,6 +297,7 @@ func (c *Config) check() error {
 		inRange("audit.size", c.Audit.Size, 1<<20, 1<<40),
 		inRange("audit.keep", c.Audit.Keep, 1, 1000),
 		among("quota.mode", c.Quota.Mode, string(partition.Off), string(partition.Warn), string(partition.Enforce)),
+		inRange("quota.control_calls", c.Quota.ControlCalls, 0, 1<<30),
 		among("log.level", c.Log.Level, "debug", "info", "warn", "error"),
 		among("log.format", c.Log.Format, "text", "json"),
 		inRange("empty_wait", c.EmptyWait, 0, 5*time.Second),

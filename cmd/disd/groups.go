@@ -9,18 +9,19 @@ import (
 	"disd/internal/cursor"
 	"disd/internal/cursor/group"
 	"disd/internal/partition"
+	"disd/internal/quota"
 	"disd/internal/storage/catalog"
 )
 
 // openGroups opens the coordinator of consumer groups.
-func openGroups(c *Config, logger *slog.Logger, db *catalog.DB, apps *cursor.Apps, streams *partition.Set, exceeded func(string)) (*group.Coordinator, error) {
+func openGroups(c *Config, logger *slog.Logger, db *catalog.DB, apps *cursor.Apps, streams *partition.Set, ledger *quota.Ledger) (*group.Coordinator, error) {
 	opts := group.Options{
 		Topology: topology{apps, streams}, Generations: generations{db}, Logger: logger, SessionTimeout: c.Groups.SessionTimeout,
 	}
 	if c.Quota.Mode != string(partition.Off) {
 		opts.MaxMembers = 1000
-		opts.Exceeded = func() bool {
-			exceeded("members")
+		opts.Exceeded = func(project, app string) bool {
+			ledger.Note("members", project, app)
 			return c.Quota.Mode == string(partition.Enforce)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"disd/internal/quota"
 	"disd/internal/storage/segment"
 	"disd/internal/transfer"
 )
@@ -119,4 +120,17 @@ func add(a, b transfer.Stat) transfer.Stat {
 		a.State = b.State
 	}
 	return a
+}
+
+var quotaExceeded = prometheus.NewDesc("disd_quota_exceeded_total", "How often a quota was exceeded, by quota.", []string{"quota"}, nil)
+
+// A quotaCollector exports how often quotas were exceeded.
+type quotaCollector struct{ ledger *quota.Ledger }
+
+func (c quotaCollector) Describe(out chan<- *prometheus.Desc) { out <- quotaExceeded }
+
+func (c quotaCollector) Collect(out chan<- prometheus.Metric) {
+	for quota, n := range c.ledger.Totals() {
+		out <- prometheus.MustNewConstMetric(quotaExceeded, prometheus.CounterValue, float64(n), quota)
+	}
 }

@@ -68,15 +68,8 @@ func run(ctx context.Context, c *Config, logs io.Writer) error {
 func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net.Listener, engine storage.Engine, db *catalog.DB) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	exceeded := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "disd_quota_exceeded_total", Help: "How often a quota was exceeded, by quota.",
-	}, []string{"quota"})
-	registry.MustRegister(exceeded)
 	ledger := quota.New(time.Now)
-	count := func(quota string) {
-		exceeded.WithLabelValues(quota).Inc()
-		ledger.Note(quota)
-	}
+	registry.MustRegister(quotaCollector{ledger})
 
 	keys, err := openKeyring(c)
 	if err != nil {
@@ -95,7 +88,7 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 	streams, err := partition.Open(ctx, engine, db, partition.Options{
 		Logger:   logger,
 		Quotas:   partition.Quotas{Mode: partition.Mode(c.Quota.Mode)},
-		Exceeded: count,
+		Exceeded: ledger.Note,
 		OnDelete: []func(*catalog.Tx, string) error{cursor.ForgetStream, policy.Forget, transfer.ForgetStream, monitor.Forget},
 		Traffic: func(streamID string, minutes int) (partition.Load, bool) {
 			t, err := watch.Traffic(streamID, minutes)
@@ -105,7 +98,7 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 	if err != nil {
 		return err
 	}
-	tasks, err := openTransfer(c, logger, engine, db, streams, keys, count)
+	tasks, err := openTransfer(c, logger, engine, db, streams, keys, ledger)
 	if err != nil {
 		return err
 	}
@@ -116,13 +109,13 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 	var groups *group.Coordinator
 	apps := cursor.OpenApps(db, cursor.Options{
 		Logger: logger, MaxApps: maxApps(c),
-		Exceeded: func() bool {
-			count("apps")
+		Exceeded: func(project string) bool {
+			ledger.Note("apps", project, "")
 			return c.Quota.Mode == string(partition.Enforce)
 		},
 		InUse: func(project, app string) bool { return groups.HasLiveMembers(project, app) },
 	})
-	if groups, err = openGroups(c, logger, db, apps, streams, count); err != nil {
+	if groups, err = openGroups(c, logger, db, apps, streams, ledger); err != nil {
 		return err
 	}
 	sealer, err := cursor.OpenSealer(db)
@@ -131,7 +124,7 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 	}
 	server := api.New(api.Options{
 		Engine: engine, Streams: streams, Cursors: sealer, Tasks: tasks, Monitor: watch,
-		Apps: apps, Groups: groups, Quotas: ledger, QuotaMode: c.Quota.Mode,
+		Apps: apps, Groups: groups, Quotas: ledger, QuotaMode: c.Quota.Mode, ControlCalls: c.Quota.ControlCalls,
 		Health: []func() error{db.Health},
 
 		Identities: ids,

@@ -11,6 +11,7 @@ import (
 
 	"disd/internal/auth"
 	"disd/internal/partition"
+	"disd/internal/quota"
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
 	"disd/internal/storage/vfs"
@@ -21,7 +22,7 @@ import (
 )
 
 // openTransfer opens the transfer tasks. What they can write to is listed here.
-func openTransfer(c *Config, logger *slog.Logger, engine storage.Engine, db *catalog.DB, streams *partition.Set, keys *auth.Keyring, exceeded func(string)) (*transfer.Tasks, error) {
+func openTransfer(c *Config, logger *slog.Logger, engine storage.Engine, db *catalog.DB, streams *partition.Set, keys *auth.Keyring, ledger *quota.Ledger) (*transfer.Tasks, error) {
 	if dir := bucketsDir(c); dir != "" {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
@@ -53,9 +54,9 @@ func openTransfer(c *Config, logger *slog.Logger, engine storage.Engine, db *cat
 		MaxRecords: c.Transfer.BatchRecords, MaxBytes: c.Transfer.BatchBytes, Workers: c.Transfer.Workers,
 		Manifest:     c.Transfer.Manifest,
 		Destinations: map[transfer.Type]transfer.Opener{transfer.DWS: clusters},
-		Exceeded: func() bool {
+		Exceeded: func(project, stream string) bool {
 			if c.Quota.Mode != string(partition.Off) {
-				exceeded("tasks")
+				ledger.Note("tasks", project, stream)
 			}
 			return c.Quota.Mode == string(partition.Enforce)
 		},

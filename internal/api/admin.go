@@ -179,10 +179,12 @@ func (s *Server) adminListKeys(*call) (reply, error) {
 }
 
 type excessReply struct {
-	Quota string `json:"quota"`
-	Count int64  `json:"count"`
-	First string `json:"first"` // RFC 3339
-	Last  string `json:"last"`
+	Quota   string `json:"quota"`
+	Project string `json:"project,omitempty"` // none for all that there is no room to tell apart
+	Name    string `json:"name,omitempty"`    // of the stream; of the app, for members
+	Count   int64  `json:"count"`
+	First   string `json:"first"` // RFC 3339
+	Last    string `json:"last"`
 }
 
 type quotaReply struct {
@@ -196,7 +198,8 @@ func (s *Server) adminShowQuota(*call) (reply, error) {
 	out := quotaReply{Mode: s.opts.QuotaMode, Exceeded: []excessReply{}}
 	for _, x := range s.opts.Quotas.List() {
 		out.Exceeded = append(out.Exceeded, excessReply{
-			Quota: x.Quota, Count: x.Count, First: x.First.UTC().Format(time.RFC3339), Last: x.Last.UTC().Format(time.RFC3339),
+			Quota: x.Quota, Project: x.Project, Name: x.Name,
+			Count: x.Count, First: x.First.UTC().Format(time.RFC3339), Last: x.Last.UTC().Format(time.RFC3339),
 		})
 	}
 	return ok(out)

@@ -30,6 +30,8 @@ var (
 	errRecordSize  = errors.New("record too large")
 	errNotReady    = errors.New("server is not ready")
 	errTagQuota    = errors.New("too many tags")
+
+	errTooManyCalls = errors.New("too many calls")
 )
 
 // A fault is what a client is told about an error: %s in the message stands for
@@ -72,6 +74,7 @@ var faults = []fault{
 	{partition.ErrThrottled, 400, "DIS.4303", "Exceeded traffic control limit."},
 	{storage.ErrBusy, 400, "DIS.4303", "Exceeded traffic control limit."},
 	{partition.ErrScalingRate, 400, "DIS.4305", "Too many stream requests."},
+	{errTooManyCalls, 400, "DIS.4305", "Too many stream requests."},
 	{transfer.ErrBucket, 400, "DIS.4306", "Bucket does not exist. %s"},
 	{partition.ErrStreamExists, 400, "DIS.4307", "The stream already exists."},
 	{partition.ErrQuota, 400, "DIS.4308", "Insufficient quota."},

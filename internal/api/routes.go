@@ -31,6 +31,11 @@ type operation struct {
 // changes reports whether the operation is more than a question.
 func (o operation) changes() bool { return o.method != http.MethodGet && !o.reads }
 
+// controls reports whether the operation counts as a call of the control plane
+// if it is one of a project: infrastructure and consumers must not be stopped
+// in what they do all the time.
+func (o operation) controls() bool { return o.method != http.MethodGet && !o.data }
+
 func (o operation) hasBody() bool {
 	return o.body || o.method == http.MethodPost || o.method == http.MethodPut
 }

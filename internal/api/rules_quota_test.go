@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/base64"
+	"fmt"
 	"testing"
 	"time"
 
@@ -152,24 +153,110 @@ func TestRulesQuotasOff(t *testing.T) {
 	}
 }
 
-// TestQuotaReport reads what was refused, and what would have been.
+// TestQuotaReport reads what was refused and, which is the same, what would have
+// been, by whom and when.
 func TestQuotaReport(t *testing.T) {
 	for _, mode := range []partition.Mode{partition.Warn, partition.Enforce} {
-		status := map[partition.Mode]string{partition.Warn: "201", partition.Enforce: "400 DIS.4308 Insufficient quota."}[mode]
-		w := newWorld(t, partition.Quotas{Mode: mode})
+		w := newWorld(t, partition.Quotas{Mode: mode, Common: partition.Throughput{WriteBytes: 100, ReadBytes: 10}})
+		either := func(warn, enforce string) string {
+			return map[partition.Mode]string{partition.Warn: warn, partition.Enforce: enforce}[mode]
+		}
 		report := func(want string) {
 			t.Helper()
-			if a := w.do("GET", "/_disd/quota", ""); a.status != 200 || a.body != want {
+			if a := w.do("GET", "/_disd/quota", ""); a.status != 200 || a.body != `{"mode":"`+string(mode)+`","exceeded":[`+want+`]}` {
 				t.Errorf("%d %s, want %s", a.status, a.body, want)
 			}
 		}
-		report(`{"mode":"` + string(mode) + `","exceeded":[]}`)
+		of := func(bytes int) string {
+			return `{"partition_id":0,"data":"` + base64.StdEncoding.EncodeToString(make([]byte, bytes)) + `"}`
+		}
+		const read = "GET /v2/p2/records?partition-cursor=@c"
+		report("")
 		w.converse(
-			ask("Q-1", "POST /p/streams", create("s", 51), status),
+			ask("", "POST /p/streams", create("big", 51), either("201", "400 DIS.4308 Insufficient quota.")),
+			ask("", "POST /v2/other/streams", create("s", 1), "201"),
+			ask("", "POST /v2/p2/streams", create("s", 1), "201"),
 			pass(time.Hour),
-			ask("Q-1", "POST /p/streams", create("t", 52), status),
+			ask("", "GET /v2/p2/cursors?stream-name=s&partition-id=0", "", `200 {"partition_cursor":"@c"}`),
+			ask("", "POST /p/streams", create("big", 52), either("400 DIS.4307 The stream already exists.", "400 DIS.4308 Insufficient quota.")),
+			// One byte too many, which takes nothing of the allowance, and what follows it.
+			ask("", "POST /v2/p2/records", puts(of(61), of(40), of(1)), `200 {"failed_record_count":`+either("0", "2")+`}`),
+			ask("", "POST /v2/p2/records", puts(of(39)), `200 {"failed_record_count":0}`),
+			ask("", read, "", `200 {}`), // all of it, which is far too much
+			ask("", read, "", either(`200 {}`, "400 DIS.4303 Exceeded traffic control limit.")),
+			pass(15*time.Second), // what would have been refused was not read
+			ask("", read, "", `200 {}`),
 		)
-		report(`{"mode":"` + string(mode) + `","exceeded":[{"quota":"partitions","count":2,"first":"2026-11-23T09:07:08Z","last":"2026-11-23T10:07:08Z"}]}`)
+		const nine, ten = `"2026-11-23T09:07:08Z"`, `"2026-11-23T10:07:08Z"`
+		report(`{"quota":"partitions","project":"proj","name":"big","count":2,"first":` + nine + `,"last":` + ten + `},` +
+			`{"quota":"throughput","project":"p2","name":"s","count":2,"first":` + ten + `,"last":` + ten + `}`)
+	}
+}
+
+// TestRulesControlCalls is Q-20.
+func TestRulesControlCalls(t *testing.T) {
+	const often = "400 DIS.4305 Too many stream requests."
+	limited := func(mode partition.Mode) *world {
+		return newWorld(t, partition.Quotas{Mode: mode}, func(o *Options) { o.ControlCalls = 3 })
+	}
+	w := limited(partition.Enforce)
+	w.converse(
+		ask("Q-20 a call", "POST /p/streams", create("s", 1), "201"),
+		ask("Q-20 another", "POST /p/apps", `{"app_name":"a"}`, "201"),
+		ask("Q-20 one that fails", "DELETE /p/streams/none", "", "400 DIS.4301 Stream does not exist. [none][proj]"),
+		ask("Q-20 one too many", "PUT /p/streams/s", `{"stream_name":"s","target_partition_count":2}`, often),
+		ask("Q-20 nothing was done", "GET /p/streams/s", "", `200 {"writable_partition_count":1}`),
+		ask("Q-20 C-35 before the body", "POST /p/apps", "x", often),
+		ask("Q-20 C-35 after the project", "POST /p/apps", "x", "400 DIS.4117 Invalid Project Id. [other]").with("X-Project-Id", "other"),
+		ask("Q-20 another project", "POST /v2/other/apps", `{"app_name":"a"}`, "201"),
+		ask("Q-20 GET", "GET /p/apps", "", `200 {"total_number":1}`),
+		ask("Q-20 uploads", "POST /p/records", puts(`{"data":""}`), `200 {"failed_record_count":0}`),
+		ask("Q-20 commits", "POST /p/checkpoints", `{"app_name":"a","stream_name":"s","partition_id":"0","sequence_number":"1"}`, "201"),
+	)
+	for _, c := range []struct{ rule, method, path, body string }{
+		{"E43", "POST", "/p/apps/a/consumers", `{"clientId":"A","interestedStream":["s"]}`},
+		{"E44", "POST", "/p/apps/a/consumers/A/partitions", `{"generation":-1}`},
+		{"E45", "POST", "/p/apps/a/consumers/A/heartbeats", `{"generation":1}`},
+		{"E46", "DELETE", "/p/apps/a/consumers/A", ""},
+		{"IAM", "POST", "/v3/auth/tokens", login("u", "d", "p", "")},
+		{"IAM", "GET", "/v3/projects", ""},
+		{"disd's own", "PUT", "/_disd/projects/proj/streams/s", `{"frozen":false}`},
+	} {
+		for range 5 {
+			if a := w.do(c.method, c.path, c.body); a.status >= 300 {
+				t.Errorf("Q-20 %s: %d %s", c.rule, a.status, a.body)
+			}
+		}
+	}
+	w.converse(
+		ask("Q-20 still", "DELETE /p/apps/a", "", often),
+		pass(333*time.Millisecond),
+		ask("Q-20 not yet", "DELETE /p/apps/a", "", often),
+		pass(time.Millisecond),
+		ask("Q-20 a third of a second later", "DELETE /p/checkpoints?app_name=a&stream_name=s", "", "204"),
+		ask("Q-20 only one", "DELETE /p/apps/a", "", often),
+		pass(time.Hour),
+	)
+	for range 3 { // no more than a second's worth
+		w.converse(ask("Q-20 PUT", "PUT /v3/proj/streams/s", `{"stream_name":"s","data_duration":48}`, "204"))
+	}
+	w.converse(ask("Q-20 full again", "DELETE /p/apps/a", "", often))
+	if got := w.server.opts.Quotas.Totals()["calls"]; got != 6 {
+		t.Errorf("Q-20: %d calls are reported", got)
+	}
+
+	for mode, want := range map[partition.Mode]int64{partition.Off: 0, partition.Warn: 7} {
+		w := limited(mode)
+		for i := range 10 {
+			w.converse(ask("Q-20 "+string(mode), "POST /p/apps", fmt.Sprintf(`{"app_name":"a%d"}`, i), "201"))
+		}
+		if got := w.server.opts.Quotas.Totals()["calls"]; got != want {
+			t.Errorf("Q-20 %s: %d calls are reported, want %d", mode, got, want)
+		}
+	}
+	w = newWorld(t, partition.Quotas{Mode: partition.Enforce}) // no limit by default
+	for i := range 100 {
+		w.converse(ask("Q-20 by default", "POST /p/apps", fmt.Sprintf(`{"app_name":"a%d"}`, i), "201"))
 	}
 }
 
@@ -187,7 +274,7 @@ func TestRulesAppQuota(t *testing.T) {
 		ask("Q-5", "POST /p/apps", `{"app_name":"c"}`, "201"),
 	)
 	warned := 0
-	w.apps.Exceeded = func() bool { warned++; return false }
+	w.apps.Exceeded = func(string) bool { warned++; return false }
 	w.start(t)
 	w.converse(ask("Q-5 only warned of", "POST /p/apps", `{"app_name":"d"}`, "201"))
 	if warned != 1 {
@@ -198,7 +285,7 @@ func TestRulesAppQuota(t *testing.T) {
 func TestRulesAppQuotaWarn(t *testing.T) {
 	w := newWorld(t, partition.Quotas{})
 	exceeded := 0
-	w.apps.MaxApps, w.apps.Exceeded = 1, func() bool { exceeded++; return false }
+	w.apps.MaxApps, w.apps.Exceeded = 1, func(string) bool { exceeded++; return false }
 	w.start(t)
 	w.converse(
 		ask("Q-5", "POST /p/apps", `{"app_name":"a"}`, "201"),

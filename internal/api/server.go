@@ -53,6 +53,10 @@ type Options struct {
 	Quotas    *quota.Ledger // what exceeded a quota; default nothing
 	QuotaMode string        // off, warn or enforce; default off
 
+	// ControlCalls is how many calls of the control plane one project may make in
+	// a second, 0 for any number.
+	ControlCalls int
+
 	// Health lists what must be well for the server to be ready, beside the
 	// engine.
 	Health []func() error
@@ -128,6 +132,7 @@ type Server struct {
 	pools    pools
 	chunks   stock[*storage.Chunk]
 	bodies   *bodies
+	calls    *quota.Rate // nil for any number
 	metrics  *metrics
 	draining atomic.Bool
 }
@@ -144,6 +149,9 @@ func New(opts Options) *Server {
 		panic(err) // its options are constant but for the limit, which is positive
 	}
 	s.bodies = newBodies(opts.MaxBody, opts.MaxBodies, &s.pools, decompressor)
+	if opts.ControlCalls > 0 && opts.QuotaMode != string(partition.Off) {
+		s.calls = quota.NewRate(opts.ControlCalls, opts.Now)
+	}
 	s.mount()
 	return s
 }
@@ -351,6 +359,12 @@ func (s *Server) admit(op operation, c *call) error {
 	}
 	if err := s.ids.Enter(c.principal, c.project); err != nil {
 		return detail(err, c.project)
+	}
+	if op.controls() && s.calls != nil && s.calls.Exceeded(c.project) {
+		s.opts.Quotas.Note("calls", c.project, "")
+		if s.opts.QuotaMode == string(partition.Enforce) {
+			return errTooManyCalls
+		}
 	}
 	if op.changes() && !c.principal.CanWrite() {
 		return detail(auth.ErrForbidden, op.name)

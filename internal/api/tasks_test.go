@@ -83,7 +83,7 @@ func openTasks(t *testing.T, db *catalog.DB, engine storage.Engine, streams *par
 		DB: db, Streams: taskStreams{streams}, Logs: engine, Store: buckets,
 		Destinations: map[transfer.Type]transfer.Opener{transfer.DWS: out, transfer.MRS: out, transfer.DLI: out, transfer.CloudTable: out},
 		Agency:       func(string, string) (transfer.Store, error) { return buckets, out.agency },
-		Exceeded:     func() bool { return enforce },
+		Exceeded:     func(string, string) bool { return enforce },
 		Now:          now, Logger: slog.New(slog.DiscardHandler), Tick: time.Hour,
 	})
 	if err != nil {

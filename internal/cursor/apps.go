@@ -50,9 +50,10 @@ type Options struct {
 	Logger *slog.Logger     // default slog.Default
 
 	// MaxApps is the largest number of apps of a project, 0 for no
-	// limit. Exceeded is asked whether one more is refused; nil refuses.
+	// limit. Exceeded is asked whether one more of a project is refused; nil
+	// refuses.
 	MaxApps  int
-	Exceeded func() bool
+	Exceeded func(project string) bool
 
 	// InUse tells of uses of an app beside its checkpoints, nil for none.
 	InUse func(project, app string) bool
@@ -98,7 +99,7 @@ func (a *Apps) full(tx *catalog.Tx, project string) (bool, error) {
 	if err != nil || n < a.opts.MaxApps {
 		return false, err
 	}
-	return a.opts.Exceeded == nil || a.opts.Exceeded(), nil
+	return a.opts.Exceeded == nil || a.opts.Exceeded(project), nil
 }
 
 // Get returns an app and the ids of the streams on which it has checkpoints

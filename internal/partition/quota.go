@@ -105,6 +105,7 @@ type limits struct {
 type admission struct {
 	limits  *limits // locked; nil without quotas
 	opts    *Options
+	info    *Info
 	rate    Throughput
 	now     int64
 	refused map[int32]bool // partitions closed for the rest of the upload
@@ -115,7 +116,7 @@ func (m *limits) begin(l *layout, opts *Options) admission {
 	if opts.Quotas.Mode == Off {
 		return a
 	}
-	a.limits, a.rate, a.now = m, opts.Quotas.throughput(l.info.Type), opts.Now().UnixMilli()
+	a.limits, a.info, a.rate, a.now = m, l.info, opts.Quotas.throughput(l.info.Type), opts.Now().UnixMilli()
 	m.mu.Lock()
 	for len(m.write) < l.active {
 		m.write = append(m.write, struct{ bytes, records bucket }{})
@@ -129,21 +130,28 @@ func (a *admission) end() {
 	}
 }
 
+// record reports whether one more record of an upload may go to a partition.
 func (a *admission) record(id int32, size int) bool {
 	if a.limits == nil {
 		return true
 	}
-	if a.refused[id] {
-		return false
-	}
-	b := &a.limits.write[id]
-	b.bytes.fill(a.rate.WriteBytes, a.now)
-	b.records.fill(a.rate.WriteRecords, a.now)
-	if (b.bytes.level < float64(size) || b.records.level < 1) && a.opts.exceeded("throughput") {
+	if !a.refused[id] && !a.take(id, size) {
 		if a.refused == nil {
 			a.refused = make(map[int32]bool)
 		}
 		a.refused[id] = true
+		a.opts.exceeded("throughput", a.info)
+	}
+	return !a.refused[id] || a.opts.Quotas.Mode != Enforce
+}
+
+// take takes a record off a partition's allowance, if it has enough: what would be
+// refused takes nothing.
+func (a *admission) take(id int32, size int) bool {
+	b := &a.limits.write[id]
+	b.bytes.fill(a.rate.WriteBytes, a.now)
+	b.records.fill(a.rate.WriteRecords, a.now)
+	if b.bytes.level < float64(size) || b.records.level < 1 {
 		return false
 	}
 	b.bytes.level -= float64(size)
@@ -156,15 +164,23 @@ func (a *admission) record(id int32, size int) bool {
 const maxReadWait = 5 * time.Second
 
 // Pace returns how long a download from a partition must wait before it may be
-// answered; ErrThrottled when that is too long.
+// answered. ErrThrottled when that is too long, ErrStreamNotFound.
 func (st *Stream) Pace(id int32) (time.Duration, error) {
 	opts := st.set.opts
 	if opts.Quotas.Mode == Off {
 		return 0, nil
 	}
-	b, rate, unlock := st.readBucket(id)
+	info, err := st.Info()
+	if err != nil {
+		return 0, err
+	}
+	b, rate, unlock := st.readBucket(info, id)
 	defer unlock()
-	if b.level >= 0 || !opts.exceeded("throughput") {
+	if b.level >= 0 {
+		return 0, nil
+	}
+	if !opts.exceeded("throughput", info) {
+		b.level = 0 // as if it had waited
 		return 0, nil
 	}
 	wait := time.Duration(-b.level / float64(rate) * float64(time.Second))
@@ -176,20 +192,18 @@ func (st *Stream) Pace(id int32) (time.Duration, error) {
 
 // Took notes that a download gave n bytes of a partition.
 func (st *Stream) Took(id int32, n int) {
-	if st.set.opts.Quotas.Mode == Off {
+	info, err := st.Info()
+	if err != nil || st.set.opts.Quotas.Mode == Off {
 		return
 	}
-	b, _, unlock := st.readBucket(id)
+	b, _, unlock := st.readBucket(info, id)
 	defer unlock()
 	b.level -= float64(n)
 }
 
-func (st *Stream) readBucket(id int32) (b *bucket, rate int, unlock func()) {
+func (st *Stream) readBucket(info *Info, id int32) (b *bucket, rate int, unlock func()) {
 	opts := st.set.opts
-	rate = opts.Quotas.Common.ReadBytes
-	if info, err := st.Info(); err == nil {
-		rate = opts.Quotas.throughput(info.Type).ReadBytes
-	}
+	rate = opts.Quotas.throughput(info.Type).ReadBytes
 	m := &st.limits
 	m.mu.Lock()
 	for len(m.read) <= int(id) {

@@ -58,7 +58,7 @@ func (s *Set) tooOften(info *Info, now time.Time) bool {
 		}
 		success = success || !sc.Exceeded && age < q.ScalingPause
 	}
-	return (success || attempts >= q.ScalingAttempts) && s.opts.exceeded("scaling")
+	return (success || attempts >= q.ScalingAttempts) && s.opts.exceeded("scaling", info)
 }
 
 func (s *Set) scaleQuota(info *Info, more int) (free func(), err error) {

@@ -26,8 +26,9 @@ type Options struct {
 	Account func(project string) string
 
 	// Exceeded is called whenever a quota was exceeded, in modes Warn and
-	// Enforce, with its name: "partitions", "scaling", "throughput".
-	Exceeded func(quota string)
+	// Enforce, with its name ("partitions", "scaling", "throughput") and by
+	// which stream.
+	Exceeded func(quota, project, stream string)
 
 	// Traffic returns what a stream carried in the last finished minutes, false
 	// when that is not known. Without it streams do not scale by themselves.
@@ -38,13 +39,13 @@ type Options struct {
 	OnDelete []func(tx *catalog.Tx, streamID string) error
 }
 
-// exceeded reports whether an exceeded quota must be refused.
-func (o *Options) exceeded(quota string) bool {
+// exceeded reports whether a quota that a stream exceeded must be refused.
+func (o *Options) exceeded(quota string, info *Info) bool {
 	if o.Quotas.Mode == Off {
 		return false
 	}
 	if o.Exceeded != nil {
-		o.Exceeded(quota)
+		o.Exceeded(quota, info.Project, info.Name)
 	}
 	return o.Quotas.Mode == Enforce
 }
@@ -249,7 +250,7 @@ func (s *Set) takeQuota(info *Info, n int) (free func(), err error) {
 		return func() {}, nil
 	}
 	a := account{s.opts.Account(info.Project), info.Type}
-	if s.usedLocked(a)+n > s.opts.Quotas.partitions(info.Type) && s.opts.exceeded("partitions") {
+	if s.usedLocked(a)+n > s.opts.Quotas.partitions(info.Type) && s.opts.exceeded("partitions", info) {
 		return nil, ErrQuota
 	}
 	s.reserved[a] += n

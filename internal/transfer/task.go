@@ -158,7 +158,7 @@ func (t *Tasks) Create(ctx context.Context, streamID string, d Descriptor) error
 		ID: catalog.NewID(), StreamID: streamID, Name: d.Text("task_name"),
 		Created: t.opts.Now().UnixMilli(), Descriptor: d,
 	}
-	free, err := t.reserve(&row)
+	free, err := t.reserve(&row, stream)
 	if err != nil {
 		return err
 	}
@@ -191,11 +191,11 @@ func (t *Tasks) Create(ctx context.Context, streamID string, d Descriptor) error
 
 // reserve takes the name and the quota of a task to be made. What it returns
 // gives the name back if it was not used.
-func (t *Tasks) reserve(row *Task) (free func(), err error) {
+func (t *Tasks) reserve(row *Task, stream Stream) (free func(), err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	names := t.byID[row.StreamID]
-	if len(names) >= t.opts.Quota && t.opts.Exceeded() {
+	if len(names) >= t.opts.Quota && t.opts.Exceeded(stream.Project, stream.Name) {
 		return nil, ErrTaskQuota
 	}
 	if _, taken := names[row.Name]; taken {

@@ -51,10 +51,10 @@ type Options struct {
 	Logger *slog.Logger     // default slog.Default
 
 	// Quota is the number of tasks a stream may have, default 5. When a
-	// task would exceed it, Exceeded is asked whether to refuse it; nil never
-	// does.
+	// task would exceed it, Exceeded is asked whether to refuse it to that
+	// stream; nil never does.
 	Quota    int
-	Exceeded func() bool
+	Exceeded func(project, stream string) bool
 
 	// Keys encrypt passwords at rest, 32 bytes each: the first one seals, all of
 	// them open, and Open seals anew what another one sealed. By default a random
@@ -81,7 +81,7 @@ func (o *Options) setDefaults() {
 		o.Logger = slog.Default()
 	}
 	if o.Exceeded == nil {
-		o.Exceeded = func() bool { return false }
+		o.Exceeded = func(string, string) bool { return false }
 	}
 	if o.Zone == nil {
 		o.Zone = time.UTC

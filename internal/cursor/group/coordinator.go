@@ -85,9 +85,10 @@ type Options struct {
 	SessionTimeout time.Duration
 
 	// MaxMembers is the largest number of members of a group, 0 for no
-	// limit. Exceeded is asked whether one more is refused; nil refuses.
+	// limit. Exceeded is asked whether one more of an app is refused; nil
+	// refuses.
 	MaxMembers int
-	Exceeded   func() bool
+	Exceeded   func(project, app string) bool
 }
 
 // A Coordinator keeps the groups of a server, in memory: after a restart they

@@ -147,7 +147,7 @@ func (g *group) full() bool {
 	if opts.MaxMembers == 0 || len(g.members) < opts.MaxMembers {
 		return false
 	}
-	return opts.Exceeded == nil || opts.Exceeded()
+	return opts.Exceeded == nil || opts.Exceeded(g.project, g.app)
 }
 
 // syncDelay is how long a member that has joined waits before it asks for its

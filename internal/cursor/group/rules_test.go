@@ -906,7 +906,7 @@ func testCommits(s *script) {
 
 func testQuota(s *script) {
 	t := s.T
-	full := func(t *testing.T, exceeded func() bool) *script {
+	full := func(t *testing.T, exceeded func(string, string) bool) *script {
 		s := newScript(t, func(o *Options) { o.MaxMembers, o.Exceeded = 2, exceeded })
 		s.form("A", "B")
 		return s
@@ -922,11 +922,11 @@ func testQuota(s *script) {
 		s.joins("C")
 	})
 	t.Run("counted", func(t *testing.T) {
-		n := 0
-		s := full(t, func() bool { n++; return false })
+		var by []string
+		s := full(t, func(project, app string) bool { by = append(by, project+"/"+app); return false })
 		s.joins("A", "C")
-		if n != 1 {
-			t.Errorf("exceeded %d times, want 1", n)
+		if !slices.Equal(by, []string{"p/g1"}) {
+			t.Errorf("exceeded by %v, want p/g1 once", by)
 		}
 	})
 }
