@@ -84,6 +84,7 @@ type Config struct {
 		} `mapstructure:"obs"`
 		DWS struct {
 			Clusters []dws.Cluster `mapstructure:"clusters"`
+			Timeout  time.Duration `mapstructure:"timeout"`
 		} `mapstructure:"dws"`
 		KMSKeys  []dws.Key `mapstructure:"kms_keys"`
 		Agencies []Agency  `mapstructure:"agencies"`
@@ -151,14 +152,15 @@ var options = []option{
 	{"transfer.obs.path_style", false, "put the bucket into the path although the object store has a name"},
 	{"transfer.obs.signature", "v4", "form of signature that the object store knows: v4 or v2"},
 	{"transfer.obs.part", 16 << 20, "bytes above which an object is sent in parts of that size"},
-	{"transfer.obs.timeout", time.Minute, "how long one request to the object store may take"},
+	{"transfer.obs.timeout", time.Minute, "how long a request to the object store may make no progress"},
 	{"transfer.dws.clusters", "", "databases that DWS tasks may name, with their addresses; as a flag or in the environment a JSON array"},
+	{"transfer.dws.timeout", 5 * time.Minute, "how long a statement may make no progress in a database"},
 	{"transfer.kms_keys", "", "keys that DWS tasks may name; as a flag or in the environment a JSON array"},
 	{"transfer.agencies", "", "agencies that tasks may name, with their access keys; as a flag or in the environment a JSON array"},
 	{"transfer.batch_records", 100_000, "records that transfer tasks deliver without waiting for deliver_time_interval, and never more at once"},
 	{"transfer.batch_bytes", 64 << 20, "the same in bytes of data"},
 	{"transfer.manifest", false, "write a manifest of each batch beside it, for disd verify-dump"},
-	{"transfer.workers", 4, "batches of all transfer tasks that are on their way at the same time"},
+	{"transfer.workers", 4, "batches of all transfer tasks that are on their way at the same time; beside them, as many to destinations that are stuck"},
 	{"transfer.zone", "UTC", "time zone of the directories that transfer tasks name by time"},
 	{"transfer.file_name", transfer.DefaultFileName, "names of the files that transfer tasks write, without extension; docs/transfer.md has the rules"},
 	{"profiling", false, "serve profiles of the process under /_disd/pprof/"},
@@ -331,10 +333,14 @@ func (c *Config) checkOBS() error {
 	if o.Endpoint != "" && o.Directory != "" {
 		return errors.New("transfer.obs.endpoint and transfer.obs.directory exclude each other")
 	}
+	if o.Endpoint != "" && (o.AccessKey == "" || o.SecretKey == "") {
+		return errors.New("transfer.obs.endpoint needs transfer.obs.access_key and transfer.obs.secret_key: tasks never write without credentials")
+	}
 	return errors.Join(
 		among("transfer.obs.signature", o.Signature, "v4", "v2"),
 		inRange("transfer.obs.part", o.Part, 5<<20, 1<<30),
 		inRange("transfer.obs.timeout", o.Timeout, time.Second, time.Hour),
+		inRange("transfer.dws.timeout", c.Transfer.DWS.Timeout, time.Second, 24*time.Hour),
 	)
 }
 

@@ -100,6 +100,7 @@ func TestRefusedConfigurations(t *testing.T) {
 		{name: "not a list", args: []string{"--transfer-agencies", "{}"}, want: "transfer.agencies"},
 		{name: "unknown key in a list", args: []string{"--transfer-dws-clusters", `[{"host":"x"}]`}, want: "transfer.dws.clusters"},
 		{name: "a list in the environment", env: []string{"DISD_TRANSFER_KMS_KEYS", `[{"name":"k","id":"1"}]`}},
+		{name: "no key for the store", args: []string{"--transfer-obs-endpoint", "http://127.0.0.1:1", "--transfer-obs-access-key", "a"}, want: "secret_key"},
 		{name: "two places for buckets", args: []string{"--transfer-obs-directory", "x", "--transfer-obs-endpoint", "http://127.0.0.1:1"}, want: "exclude"},
 		{name: "unknown signature", args: []string{"--transfer-obs-signature", "v5"}, want: "transfer.obs.signature"},
 		{name: "loopback by name", args: []string{"--listen", "localhost:1"}},

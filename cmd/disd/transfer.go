@@ -43,7 +43,7 @@ func openTransfer(c *Config, logger *slog.Logger, engine storage.Engine, db *cat
 	if err != nil {
 		return nil, err
 	}
-	clusters, err := dws.New(dws.Options{Clusters: c.Transfer.DWS.Clusters, Keys: c.Transfer.KMSKeys})
+	clusters, err := dws.New(dws.Options{Clusters: c.Transfer.DWS.Clusters, Keys: c.Transfer.KMSKeys, Timeout: c.Transfer.DWS.Timeout})
 	if err != nil {
 		return nil, misuse{fmt.Errorf("transfer.dws.clusters: %w", err)}
 	}

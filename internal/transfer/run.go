@@ -160,17 +160,21 @@ func (t *Tasks) begin(k *task, partition int32, log storage.Log) {
 	if k.halted {
 		return
 	}
-	r, ctx := k.run(partition), k.ctx
+	r, ctx, place := k.run(partition), k.ctx, k.row.Descriptor.place()
+	if r.intent != nil {
+		place = r.intent.Descriptor.place()
+	}
 	r.busy = true
 	k.working.Add(1)
 	go func() {
 		defer k.working.Done()
-		select {
-		case t.pool <- struct{}{}:
-			t.report(k, r, t.deliverNext(ctx, k, r, log))
-			<-t.pool
-		case <-ctx.Done():
-		}
+		l := t.join(place)
+		t.work(ctx, l, func() error {
+			err := t.deliverNext(ctx, k, r, log)
+			t.report(k, r, err)
+			return err
+		})
+		t.quit(place, l)
 		k.mu.Lock()
 		r.busy = false
 		k.mu.Unlock()

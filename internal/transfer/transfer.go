@@ -63,7 +63,7 @@ type Options struct {
 
 	Zone       *time.Location // of time directories and times in records (OBS-2), default UTC; one with a name of the time zone database
 	FileName   string         // template of the names of files, default DefaultFileName
-	Workers    int            // batches on their way at the same time, default 4
+	Workers    int            // batches on their way at the same time, default 4; beside them, as many to destinations that are stuck
 	MaxBytes   int            // data in one batch, default 64 MiB (D-6)
 	MaxRecords int            // records in one batch, default 100 000
 	Grace      time.Duration  // how long a batch may take when its task is stopped, default 5 s (E27-R1)
@@ -110,10 +110,13 @@ type Tasks struct {
 
 	running atomic.Bool   // Run is at work
 	wake    chan struct{} // one token: a run may be due
-	pool    chan struct{} // a token for each batch on its way
 
-	mu   sync.Mutex
-	byID map[string]map[string]*task // stream id, task name; nil while it is being made
+	workers chan struct{} // a token for each batch on its way
+	spare   chan struct{} // the same for destinations that are stuck
+
+	mu    sync.Mutex
+	byID  map[string]map[string]*task // stream id, task name; nil while it is being made
+	lanes map[string]*lane            // by destination
 }
 
 // Open loads all tasks. They are at rest until Run is called.
@@ -134,7 +137,8 @@ func Open(opts Options) (*Tasks, error) {
 	}
 	t := &Tasks{
 		opts: opts, vault: vault, byID: make(map[string]map[string]*task),
-		wake: make(chan struct{}, 1), pool: make(chan struct{}, opts.Workers),
+		wake: make(chan struct{}, 1), workers: make(chan struct{}, opts.Workers), spare: make(chan struct{}, opts.Workers),
+		lanes: make(map[string]*lane),
 	}
 	return t, opts.DB.View(func(tx *catalog.Tx) error {
 		return tasks.Each(tx, nil, func(_ []string, row Task) error {

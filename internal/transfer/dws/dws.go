@@ -11,6 +11,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -37,6 +38,10 @@ type Key struct {
 type Options struct {
 	Clusters []Cluster
 	Keys     []Key
+
+	// Timeout is how long a database may make no progress with a statement:
+	// neither take nor answer a byte. Default 5 min.
+	Timeout time.Duration
 }
 
 // An Opener is a transfer.Opener for tables of clusters.
@@ -47,12 +52,16 @@ type Opener struct {
 
 // New returns what reaches the tables of clusters. It does not connect.
 func New(opts Options) (*Opener, error) {
+	if opts.Timeout == 0 {
+		opts.Timeout = 5 * time.Minute
+	}
 	o := &Opener{make(map[[2]string]*pgconn.Config), opts.Keys}
 	for _, c := range opts.Clusters {
 		config, err := c.config()
 		if err != nil {
 			return nil, fmt.Errorf("DWS cluster %q: %w", c.Name, err)
 		}
+		config.DialFunc = watch(config.DialFunc, opts.Timeout)
 		key := [2]string{c.Name, c.ID}
 		if c.Name == "" || c.ID == "" || o.clusters[key] != nil {
 			return nil, fmt.Errorf("DWS cluster %q: needs a name and an id of its own", c.Name)

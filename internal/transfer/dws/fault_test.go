@@ -22,6 +22,7 @@ type line struct {
 	at     int // the piece that it happens to, in both directions together
 	fault  string
 	hold   chan struct{} // of fault "hold": closed to let the piece go on
+	pause  time.Duration // before each piece
 }
 
 // open passes connections on until the test ends.
@@ -62,6 +63,7 @@ func (l *line) pass(from, to net.Conn) {
 		if err != nil {
 			return
 		}
+		time.Sleep(l.pause) // is a fault
 		l.mu.Lock()
 		hit := l.passed == l.at
 		l.passed++
@@ -184,6 +186,53 @@ func TestLateCommit(t *testing.T) {
 		if firstErr == nil {
 			return
 		}
+	}
+}
+
+// TestPace: a database may be slow, as long as it takes or answers something now
+// and then. One that does neither is given up, whatever it does later.
+func TestPace(t *testing.T) {
+	const timeout = time.Second
+	b := newBench(t)
+	target := b.target(t, "a int", nil)
+	todo := batch(target, 0, 0, "1", "2")
+	deliver := func(l *line) error {
+		l.open(t, b.Address)
+		o, err := dws.New(dws.Options{
+			Clusters: []dws.Cluster{{Name: "c", ID: "1", Address: l.address, SSLMode: "disable"}}, Timeout: timeout,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := o.Open(t.Context(), target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.Deliver(t.Context(), todo)
+		return err
+	}
+	slow := &line{at: -1, pause: 40 * time.Millisecond}
+	begun := time.Now()
+	if err := deliver(slow); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begun); took < timeout {
+		t.Fatalf("the delivery took only %v", took)
+	}
+	b.Query(t, "", "TRUNCATE "+target.TaskID+".t, "+target.TaskID+"."+dws.ProgressTable)
+	for _, n := range []int{10, 20} {
+		l := &line{at: n, fault: "hold", hold: make(chan struct{})}
+		err := deliver(l)
+		if err == nil || errors.Is(err, transfer.ErrRefused) {
+			t.Errorf("piece %d is held: %v", n, err)
+		}
+		close(l.hold)
+	}
+	if _, err := b.deliver(t, todo); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.rows(t, target.TaskID+".t"); got != "1 2" {
+		t.Errorf("rows %s", got)
 	}
 }
 

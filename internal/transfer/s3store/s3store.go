@@ -43,8 +43,8 @@ type Options struct {
 	// size, default 16 MiB, at least 5 MiB.
 	Part int
 
-	// Timeout is how long one request may take, default 1 min. An object is one
-	// request, or one for each part and three more.
+	// Timeout is how long a request may make no progress: neither the store take
+	// a byte nor answer one. Default 1 min.
 	Timeout time.Duration
 
 	Transport http.RoundTripper // default minio's
@@ -80,9 +80,12 @@ func Open(opts Options) (*Store, error) {
 		return nil, err
 	}
 	if opts.Transport == nil {
-		if opts.Transport, err = minio.DefaultTransport(u.Scheme == "https"); err != nil {
+		transport, err := minio.DefaultTransport(u.Scheme == "https")
+		if err != nil {
 			return nil, err
 		}
+		transport.ResponseHeaderTimeout = 0 // Timeout stands for it
+		opts.Transport = transport
 	}
 	lookup := minio.BucketLookupDNS
 	if opts.PathStyle || net.ParseIP(u.Hostname()) != nil || u.Hostname() == "localhost" {
@@ -109,32 +112,56 @@ func sign(opts Options) (*credentials.Credentials, error) {
 	return nil, fmt.Errorf("object store signature is %q, must be v4 or v2", opts.Signature)
 }
 
-// patience ends a request, its answer included, that takes too long: a store
-// that is stuck must not keep a batch for ever.
+// patience ends a request, its answer included, that makes no progress: a store
+// that is stuck must not keep a batch for ever, nor a slow one be cut off.
 type patience struct {
 	http.RoundTripper
 	timeout time.Duration
 }
 
+// RoundTrip implements http.RoundTripper.
 func (p patience) RoundTrip(r *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithTimeout(r.Context(), p.timeout)
-	resp, err := p.RoundTripper.RoundTrip(r.WithContext(ctx))
+	ctx, cancel := context.WithCancelCause(r.Context())
+	timer := time.AfterFunc(p.timeout, func() { cancel(fmt.Errorf("no progress for %v", p.timeout)) })
+	end := func() {
+		timer.Stop()
+		cancel(nil)
+	}
+	progress := func() { timer.Reset(p.timeout) }
+	sent := r.WithContext(ctx)
+	if r.Body != nil && r.Body != http.NoBody {
+		sent.Body = moving{r.Body, progress, func() {}}
+	}
+	resp, err := p.RoundTripper.RoundTrip(sent)
 	if err != nil {
-		cancel()
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		end()
 		return nil, err
 	}
-	resp.Body = body{resp.Body, cancel}
+	progress()
+	resp.Body = moving{resp.Body, progress, end}
 	return resp, nil
 }
 
-type body struct {
+// A moving body says when bytes of it have moved.
+type moving struct {
 	io.ReadCloser
-	cancel context.CancelFunc
+	progress, end func()
 }
 
-func (b body) Close() error {
-	defer b.cancel()
-	return b.ReadCloser.Close()
+func (m moving) Read(p []byte) (int, error) {
+	n, err := m.ReadCloser.Read(p)
+	if n > 0 {
+		m.progress()
+	}
+	return n, err
+}
+
+func (m moving) Close() error {
+	defer m.end()
+	return m.ReadCloser.Close()
 }
 
 // Bucket implements transfer.Store.
