@@ -42,6 +42,7 @@ type effect struct {
 // arena hands out the memory of groups. Guarded by Engine.mu.
 type arena struct {
 	size  int    // of a chunk
+	large int    // Options.Large
 	free  []byte // rest of the current chunk, from a block boundary on
 	spare []byte // an allocated chunk, so that nobody waits for the next one
 }
@@ -68,22 +69,32 @@ func (a *arena) begin(n int) *pending {
 	}
 }
 
-// reserve returns n more bytes of p, a multiple of 8. They may start a new
-// chunk; the rest of the old one's last block then becomes padding.
+// reserve returns n more bytes of p, a multiple of 8. If they are many they
+// begin with a block, and so can be written to a segment from where they are.
+// They may start a new chunk.
 func (a *arena) reserve(p *pending, n int) []byte {
+	if n >= a.large {
+		p.pad()
+	}
 	if len(p.start)-p.used < n {
-		end := alignUp(p.used, block)
-		if pad := p.start[p.used:end]; len(pad) > 0 {
-			p.effects = append(p.effects, effect{kind: kindPad, data: pad})
-			p.g.entries++
-			p.g.bodies += len(pad)
-		}
-		p.extents = append(p.extents, p.start[:end])
+		p.pad()
+		p.extents = append(p.extents, p.start[:p.used])
 		p.start, p.used = a.chunk(n), 0
 	}
 	b := p.start[p.used : p.used+n : p.used+n]
 	p.used += n
 	return b
+}
+
+// pad fills up the last block of p.
+func (p *pending) pad() {
+	end := alignUp(p.used, block)
+	if pad := p.start[p.used:end]; len(pad) > 0 {
+		p.effects = append(p.effects, effect{kind: kindPad, data: pad})
+		p.g.entries++
+		p.g.bodies += len(pad)
+		p.used = end
+	}
 }
 
 // body adds an effect with entries lines in the directory and n bytes.

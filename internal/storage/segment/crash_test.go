@@ -20,7 +20,7 @@ var ctx = context.Background()
 
 // tiny has files so small that a few records fill them.
 func tiny(fs vfs.FS) Options {
-	return Options{FS: fs, Dir: "data", CommitLogSize: 32 << 10, SegmentSize: 24 << 10, IdleFlush: -1}
+	return Options{FS: fs, Dir: "data", CommitLogSize: 32 << 10, SegmentSize: 24 << 10, Large: 6 << 10, IdleFlush: -1}
 }
 
 // A promise is what a log's user was told.

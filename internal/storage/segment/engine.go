@@ -296,7 +296,11 @@ func (e *Engine) reserve(ctx context.Context, batches []*storage.Batch, parts []
 			p.encoding.Add(1)
 		}
 		l.assignLocked(b, now)
-		e.chargeLocked(l, int64(parts[i].size))
+		size := int64(parts[i].size)
+		if size >= e.opt.Large {
+			size += block // the padding before it
+		}
+		e.chargeLocked(l, size)
 		parts[i].buf = e.arena.body(p, effect{kind: kindAppend, l: l}, parts[i].entries, parts[i].size)
 	}
 	return p, nil

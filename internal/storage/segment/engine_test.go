@@ -19,6 +19,7 @@ func TestContract(t *testing.T) {
 		{"small files, always", small},
 		{"small files, interval", func() Options { o := small; o.Sync, o.SyncInterval = SyncInterval, 1; return o }()},
 		{"small files, off", func() Options { o := small; o.Sync = SyncOff; return o }()},
+		{"small files, past the page cache", func() Options { o := small; o.Large = block; return o }()},
 		{"defaults", Options{}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

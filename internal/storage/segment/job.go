@@ -18,6 +18,8 @@ type job struct {
 	upTo    int         // batches of the tail that are done then
 	oldest  storage.Seq // nothing before needs to be kept
 
+	direct bool // the files are opened with vfs.Direct
+
 	segs []*segment       // the log's files, as far as they are written
 	cur  *segmentWriter   // the file after segs, nil if there is none yet
 	old  bool             // cur was there before
@@ -35,6 +37,11 @@ func newJob(e *Engine, l *log) *job {
 	if !l.removed {
 		j.batches = slices.DeleteFunc(slices.Clone(l.tail[l.done:j.upTo]), func(b batch) bool { return b.next <= j.oldest })
 	}
+	var size int64
+	for i := range j.batches {
+		size += int64(len(j.batches[i].data))
+	}
+	j.direct = size >= e.opt.Large
 	return j
 }
 
@@ -91,7 +98,14 @@ func (j *job) resume() error {
 	if last.next != j.batches[0].first || last.end >= j.e.opt.SegmentSize {
 		return nil
 	}
-	f, err := j.e.opt.FS.OpenFile(last.name, vfs.Write)
+	if last.marks.Load() == nil {
+		j.direct = false // seal will make them by reading the file
+	}
+	mode := vfs.Write
+	if j.direct {
+		mode = vfs.Direct
+	}
+	f, err := j.e.opt.FS.OpenFile(last.name, mode)
 	if err != nil {
 		return err
 	}
@@ -102,6 +116,7 @@ func (j *job) resume() error {
 }
 
 func (j *job) start(w *segmentWriter) {
+	w.direct = j.direct
 	j.cur = w
 	j.open = append(j.open, w)
 }
@@ -140,6 +155,14 @@ func (j *job) create(base storage.Seq) error {
 		return err
 	}
 	j.made = append(j.made, name)
+	if j.direct {
+		if err = f.Close(); err == nil {
+			f, err = j.e.opt.FS.OpenFile(name, vfs.Direct)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if !slices.Contains(j.dirs, dir) {
 		j.dirs = append(j.dirs, dir)
 	}
@@ -186,12 +209,13 @@ func (j *job) finish() {
 // segmentWriter writes one segment file. Bytes that a manifest may know are
 // never written again, nor is the block they end in.
 type segmentWriter struct {
-	seg   *segment // its identity; its span is what was there before
-	file  vfs.File
-	span  span
-	marks index // nil if not known
-	bufs  [][]byte
-	at    int64 // where bufs go
+	seg    *segment // its identity; its span is what was there before
+	file   vfs.File
+	direct bool // file is opened with vfs.Direct
+	span   span
+	marks  index // nil if not known
+	bufs   [][]byte
+	at     int64 // where bufs go
 }
 
 func newSegment(dir uint64, l *log, name string, base storage.Seq, f vfs.File) *segmentWriter {
@@ -223,6 +247,9 @@ func (w *segmentWriter) add(b *batch) {
 		w.span.end = alignUp(w.span.end, block)
 		w.at = w.span.end
 	}
+	if w.direct && w.span.next != w.span.base && vfs.Aligned(b.data) {
+		w.pad() // so that b need not be copied
+	}
 	if w.marks != nil {
 		w.marks = w.marks.add(&header{first: b.first, time: b.time}, w.span.end)
 	}
@@ -231,8 +258,15 @@ func (w *segmentWriter) add(b *batch) {
 	w.span.next, w.span.time = b.next, b.time
 }
 
-// zeros is what the last block of a flush is filled up with.
+// zeros is what a last block is filled up with.
 var zeros [block]byte
+
+// pad fills up the last block.
+func (w *segmentWriter) pad() {
+	end := alignUp(w.span.end, block)
+	w.bufs = append(w.bufs, zeros[:end-w.span.end])
+	w.span.end = end
+}
 
 // flush hands everything to the system. The rest of the last block becomes
 // padding, whatever an attempt that no manifest knows left there.
@@ -243,10 +277,18 @@ func (w *segmentWriter) flush() error {
 	end := alignUp(w.span.end, block)
 	err := w.file.Allocate(w.at, end-w.at)
 	if err == nil {
-		err = w.file.WriteAt(append(w.bufs, zeros[:end-w.span.end]), w.at)
+		err = w.write(append(w.bufs, zeros[:end-w.span.end]), w.at)
 	}
 	w.bufs = nil
 	return err
+}
+
+// write hands bufs to the system: whole blocks if the file is opened so.
+func (w *segmentWriter) write(bufs [][]byte, off int64) error {
+	if w.direct {
+		return vfs.WriteAligned(w.file, bufs, off)
+	}
+	return w.file.WriteAt(bufs, off)
 }
 
 // seal ends the file with its index. Without one, because the data is damaged
@@ -267,7 +309,10 @@ func (w *segmentWriter) seal() error {
 	}
 	footer := w.marks.footer(w.span)
 	w.marks = nil // readers find it in the file
-	return w.file.WriteAt([][]byte{footer}, alignUp(w.span.end, block))
+	if w.direct {
+		footer = append(footer, zeros[:alignUp(len(footer), block)-len(footer)]...)
+	}
+	return w.write([][]byte{footer}, alignUp(w.span.end, block))
 }
 
 // result returns the file as readers shall see it.

@@ -53,6 +53,10 @@ type Options struct {
 	// SegmentSize is where a segment file ends, in bytes of data; a single
 	// append may exceed it. At least 4096; 0 means 64 MiB.
 	SegmentSize int64
+	// Large is from how many bytes on it is worth to write past the page
+	// cache, and without a copy: an append of that size begins with a block,
+	// and a flush of that much of a log is written so. 0 means 32 KiB.
+	Large int64
 	// MaxPending is how many bytes of appends may wait while the disk is
 	// behind; more are refused with storage.ErrBusy. 0 means 64 MiB.
 	MaxPending int64
@@ -74,6 +78,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.SyncInterval = or(o.SyncInterval, 100*time.Millisecond)
 	o.CommitLogSize = or(o.CommitLogSize, 64<<20)
 	o.SegmentSize = or(o.SegmentSize, 64<<20)
+	o.Large = or(o.Large, 32<<10)
 	o.MaxPending = or(o.MaxPending, 64<<20)
 	o.IdleFlush = or(o.IdleFlush, 10*time.Second)
 	o.Rand = or(o.Rand, rand.Reader)
@@ -92,6 +97,8 @@ func (o Options) withDefaults() (Options, error) {
 		return o, &storage.FieldError{Field: "CommitLogSize", Reason: "is no multiple of 4096 from 8192 on"}
 	case o.SegmentSize < block:
 		return o, &storage.FieldError{Field: "SegmentSize", Reason: "is below 4096"}
+	case o.Large < 0:
+		return o, &storage.FieldError{Field: "Large", Reason: "is negative"}
 	case o.MaxPending < 0:
 		return o, &storage.FieldError{Field: "MaxPending", Reason: "is negative"}
 	}

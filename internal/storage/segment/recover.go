@@ -499,7 +499,7 @@ func (r *recovery) engine(o Options, lock io.Closer) *Engine {
 		want: wantNow,
 	}
 	e.cond.L = &e.mu
-	e.arena.size = int(min(chunkSize, o.CommitLogSize))
+	e.arena.size, e.arena.large = int(min(chunkSize, o.CommitLogSize)), int(o.Large)
 	for _, l := range r.removed {
 		l.e = e
 	}

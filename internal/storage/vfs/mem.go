@@ -477,7 +477,7 @@ func (h *memHandle) writeLocked(b []byte, off int64) error {
 	if h.mode == Read {
 		return pathError("write", h.name, fs.ErrPermission)
 	}
-	if h.mode == Direct && (off|int64(len(b)))%4096 != 0 {
+	if h.mode == Direct && ((off|int64(len(b)))%blockSize != 0 || !Aligned(b)) {
 		return pathError("write", h.name, syscall.EINVAL)
 	}
 	if err := h.allocateLocked(off + int64(len(b))); err != nil {

@@ -27,7 +27,7 @@ func (osFS) OpenFile(name string, mode Mode) (File, error) {
 		return openDirect(name)
 	}
 	f, err := os.OpenFile(name, flag, 0o640)
-	return &osFile{f}, err
+	return &osFile{File: f}, err
 }
 
 func (osFS) Rename(oldName, newName string) error { return os.Rename(oldName, newName) }
@@ -77,7 +77,10 @@ func (osFS) Free(name string) (int64, error) {
 	return int64(st.Bavail) * int64(st.Bsize), nil //nolint:unconvert // it has another type elsewhere
 }
 
-type osFile struct{ *os.File }
+type osFile struct {
+	*os.File
+	direct bool // writes bypass the page cache
+}
 
 func (f *osFile) Size() (int64, error) {
 	st, err := f.Stat()
@@ -94,13 +97,18 @@ func wrap(op, name string, err error) error {
 	return &os.PathError{Op: op, Path: name, Err: err}
 }
 
+// Aligned reports whether a Direct file can write from where b is.
+func Aligned(b []byte) bool { return offBlock(b) == 0 }
+
+func offBlock(b []byte) int { return int(uintptr(unsafe.Pointer(unsafe.SliceData(b))) % blockSize) }
+
 // AlignedBuffer returns n zero bytes in memory a Direct file can write from.
 func AlignedBuffer(n int) []byte {
 	b := make([]byte, n)
-	if n == 0 || uintptr(unsafe.Pointer(&b[0]))%4096 == 0 {
+	if n == 0 || Aligned(b) {
 		return b // large objects start on pages in this runtime
 	}
-	b = make([]byte, n+4096)
-	skip := 4096 - int(uintptr(unsafe.Pointer(&b[0]))%4096)
+	b = make([]byte, n+blockSize)
+	skip := blockSize - offBlock(b)
 	return b[skip : skip+n : skip+n]
 }

@@ -14,14 +14,15 @@ func openDirect(name string) (File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|unix.O_DIRECT, 0)
 	if errors.Is(err, unix.EINVAL) {
 		f, err = os.OpenFile(name, os.O_RDWR, 0)
+		return &osFile{File: f}, err
 	}
-	return &osFile{f}, err
+	return &osFile{File: f, direct: true}, err
 }
 
 // WriteAt also lets the system begin to write the bytes to the disk, so that
 // a later Sync has less to wait for.
 func (f *osFile) WriteAt(bufs [][]byte, off int64) error {
-	if err := f.write(bufs, off, 0); err != nil {
+	if err := f.write(bufs, off, 0); err != nil || f.direct {
 		return err
 	}
 	var n int64
@@ -48,7 +49,7 @@ const maxBuffered = 256 << 10
 // write hands bufs to the kernel without copying them together.
 func (f *osFile) write(bufs [][]byte, off int64, flags int) error {
 	for len(bufs) > 0 {
-		n, err := unix.Pwritev2(int(f.Fd()), piece(bufs, flags), off, flags)
+		n, err := unix.Pwritev2(int(f.Fd()), f.piece(bufs, flags), off, flags)
 		switch {
 		case errors.Is(err, unix.EINTR):
 			continue
@@ -65,9 +66,9 @@ func (f *osFile) write(bufs [][]byte, off int64, flags int) error {
 
 // piece returns what to write in one call: the first vectors of bufs, of at most
 // maxBuffered bytes where they go to the page cache.
-func piece(bufs [][]byte, flags int) [][]byte {
+func (f *osFile) piece(bufs [][]byte, flags int) [][]byte {
 	bufs = bufs[:min(len(bufs), maxVectors)]
-	if flags&unix.RWF_DSYNC != 0 {
+	if f.direct || flags&unix.RWF_DSYNC != 0 {
 		return bufs
 	}
 	size := 0

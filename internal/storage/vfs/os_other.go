@@ -8,7 +8,7 @@ import "os"
 
 func openDirect(name string) (File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
-	return &osFile{f}, err
+	return &osFile{File: f}, err
 }
 
 func (f *osFile) WriteAt(bufs [][]byte, off int64) error {
