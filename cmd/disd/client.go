@@ -38,8 +38,8 @@ func (c *client) addFlags(flags *pflag.FlagSet) {
 }
 
 func (c *client) open() error {
-	if u, err := url.Parse(c.endpoint); err != nil || u.Scheme == "" || u.Host == "" {
-		return misuse{fmt.Errorf("endpoint %q has no scheme and host", c.endpoint)}
+	if u, err := url.Parse(c.endpoint); err != nil || u.Scheme == "" || u.Host == "" || u.User != nil {
+		return misuse{errors.New("the endpoint is not of the form https://host:port")} // its text may have a password in it
 	}
 	trust := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.ca != "" {

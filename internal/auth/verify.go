@@ -166,11 +166,14 @@ func (v *Verifier) beginOpen(r *http.Request) *Check {
 	return c
 }
 
-// accessKey returns the access key in an Authorization header of any form, "" if
-// there is none.
+// accessKey returns the access key in an Authorization header of any form of S-1, ""
+// if there is none: what stands in another form may be a secret.
 func accessKey(header string) string {
-	_, rest, _ := strings.Cut(header, " ")
-	_, ak, _ := strings.Cut(rest, "=")
+	algorithm, rest, _ := strings.Cut(header, " ")
+	name, ak, _ := strings.Cut(rest, "=")
+	if (&signature{algorithm: algorithm}).newHash() == nil || name != "Access" && name != "Credential" {
+		return ""
+	}
 	if i := strings.IndexAny(ak, "/, "); i >= 0 {
 		ak = ak[:i]
 	}

@@ -196,6 +196,50 @@ func (s secret) isIn(text []byte) bool {
 	return false
 }
 
+// nowhere stops a server and looks for secrets, and for its own key, in everything
+// that it wrote and that was printed about it: log, audit log, answers, data
+// directory. It returns all that by name.
+func (c *client) nowhere(s *harness.Server, trail string, secrets []secret) map[string][]byte {
+	c.Helper()
+	s.Stop(c.T)
+	for _, command := range []string{"inspect", "health"} {
+		out, _ := harness.Run(command, "--data-dir", s.Dir, "--listen", s.Address)
+		c.answers.WriteString(out)
+	}
+	keyFile := filepath.Join(s.Dir, "identity.key")
+	text, err := os.ReadFile(keyFile)
+	if err != nil {
+		c.Fatal(err)
+	}
+	digits := regexp.MustCompile(`[0-9a-f]{64}`).FindString(string(text))
+	key, err := hex.DecodeString(digits)
+	if err != nil || digits == "" {
+		c.Fatalf("the key file has no key: %v", err)
+	}
+	secrets = append(secrets, secret{"the key of the key file", string(key)})
+	written := map[string][]byte{"the log": []byte(s.Logs()), "an answer": c.answers.Bytes()}
+	for _, root := range []string{s.Dir, trail} {
+		err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() || path == keyFile {
+				return err
+			}
+			written[path], err = os.ReadFile(path)
+			return err
+		})
+		if err != nil {
+			c.Fatal(err)
+		}
+	}
+	for where, text := range written {
+		for _, hidden := range secrets {
+			if hidden.isIn(text) {
+				c.Errorf("%s is in %s", hidden.name, where)
+			}
+		}
+	}
+	return written
+}
+
 func TestSpellings(t *testing.T) {
 	s := secret{"", "SecretOfTheTest"}
 	for _, text := range []string{
@@ -235,7 +279,9 @@ func TestSecrets(t *testing.T) {
 	c.want(200, "", "", "GET", streams, "", "X-Auth-Token", token)
 	c.want(401, "", "", "GET", streams, "", "X-Auth-Token", "WrongTokenOfNobody")
 	c.want(401, "", "", "GET", streams, "", "X-Auth-Token", token[:len(token)-1]+"!")
-	c.want(401, "", "", "GET", streams, "", "Authorization", "Bearer "+token)
+	for _, scheme := range []string{"Bearer ", "Token token=", "Basic Access="} {
+		c.want(401, "", "", "GET", streams, "", "Authorization", scheme+token)
+	}
 	c.want(404, "", "", "GET", "/v3/auth/tokens", "", "X-Auth-Token", token, "X-Subject-Token", "WrongTokenOfNobody")
 	c.want(401, "", "", "POST", "/v3/auth/tokens", login("WrongPasswordOfAlice"))
 	c.want(400, "", "", "POST", "/v3/auth/tokens", strings.Replace(login(password), `"alice"`, `{"x":1}`, 1))
@@ -292,27 +338,7 @@ func TestSecrets(t *testing.T) {
 	c.want(200, accessKey, configured, "POST", records, `{"stream_name":"s","records":[{"data":"`+base64.StdEncoding.EncodeToString([]byte(`{"a":"canary of the test"}`))+`"}]}`)
 	c.want(200, "", "", "GET", "/_disd/metrics", "")
 
-	s.Stop(t)
-	written := map[string][]byte{"the log": []byte(s.Logs()), "an answer": c.answers.Bytes()}
-	for _, root := range []string{s.Dir, trail} {
-		err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return err
-			}
-			written[path], err = os.ReadFile(path)
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	for where, text := range written {
-		for _, hidden := range secrets {
-			if hidden.isIn(text) {
-				t.Errorf("%s is in %s", hidden.name, where)
-			}
-		}
-	}
+	written := c.nowhere(s, trail, secrets)
 	// What is no secret is found, so a secret would be.
 	for where, text := range map[string]string{
 		"the log": "canonical_request", "an answer": "disd_requests_total", trail: accessKey,

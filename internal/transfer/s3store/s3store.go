@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -63,8 +64,8 @@ type Store struct {
 // Open returns the buckets of an endpoint. It does not connect.
 func Open(opts Options) (*Store, error) {
 	u, err := url.Parse(opts.Endpoint)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, fmt.Errorf("object store endpoint %q is not of the form https://host:port", opts.Endpoint)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || *u != (url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}) || strings.Trim(u.Path, "/") != "" {
+		return nil, errors.New("object store endpoint is not of the form https://host:port") // its text may have a password in it
 	}
 	if opts.Region == "" {
 		opts.Region = "us-east-1"
@@ -97,7 +98,7 @@ func Open(opts Options) (*Store, error) {
 		MaxRetries: 1, // the task tries again, with its own pauses
 	})
 	if err != nil {
-		return nil, fmt.Errorf("object store %s: %w", opts.Endpoint, err)
+		return nil, fmt.Errorf("object store %s: %w", u.Host, err)
 	}
 	return &Store{client: client, part: opts.Part}, nil
 }
