@@ -3,8 +3,9 @@
 //
 // Each client has a folder here with a description, client.yaml, and an
 // executable "run", which prints one line for each thing it checked, "ok <what>"
-// or "not ok <what>: <why>", or only "skip <why>". Packages come from the ordinary registries, by name
-// and version, into the ignored folder "build". The environment tells it
+// or "not ok <what>: <why>", and "skip <why>" if the client itself is not run.
+// Packages come from the ordinary registries, by name and version, into the ignored
+// folder "build". The environment tells it
 //
 //	DIS_ENDPOINT, DIS_CA      where the server is, and what it is to trust with TLS
 //	DIS_PROJECT, DIS_REGION   a project of its own
@@ -40,14 +41,13 @@ import (
 type client struct {
 	dir string // below this folder
 
-	Name        string   `yaml:"name"`
-	Version     string   `yaml:"version"`
-	Runtime     string   `yaml:"runtime"`
-	Needs       []string `yaml:"needs"`       // commands it needs
-	Ran         string   `yaml:"ran"`         // what the driver does, for the table
-	Notes       string   `yaml:"notes"`       // known differences, for the table
-	Snippet     string   `yaml:"snippet"`     // file with the lines between [snippet] and [end]
-	Unavailable string   `yaml:"unavailable"` // why it can be run nowhere
+	Name    string   `yaml:"name"`
+	Version string   `yaml:"version"`
+	Runtime string   `yaml:"runtime"`
+	Needs   []string `yaml:"needs"`   // commands it needs
+	Ran     string   `yaml:"ran"`     // what the driver does, for the table
+	Notes   string   `yaml:"notes"`   // known differences, for the table
+	Snippet string   `yaml:"snippet"` // file with the lines between [snippet] and [end]
 }
 
 // load reads the descriptions of all clients whose folder matches the pattern,
@@ -137,7 +137,7 @@ type result struct {
 type outcome struct {
 	passed  int
 	failed  []string
-	skipped string // why it was not run after all
+	skipped string // why the client itself was not run
 }
 
 func main() {
@@ -218,9 +218,6 @@ func runMode(binary string, m mode, results []result) error {
 
 // missing returns why a client cannot be run here, "" if it can.
 func (c client) missing() string {
-	if c.Unavailable != "" {
-		return c.Unavailable
-	}
 	for _, need := range c.Needs {
 		if _, err := exec.LookPath(need); err != nil {
 			return need + " is not installed"
@@ -373,10 +370,14 @@ func (r *result) cell(mode int) string {
 		return "not run: " + r.skipped
 	}
 	o := r.runs[mode]
-	if o.skipped != "" {
-		return "not run: " + o.skipped
+	var text []string
+	if n := o.passed + len(o.failed); n > 0 {
+		text = append(text, fmt.Sprintf("%d of %d passed", o.passed, n))
 	}
-	return fmt.Sprintf("%d of %d passed", o.passed, o.passed+len(o.failed))
+	if o.skipped != "" {
+		text = append(text, "not run: "+o.skipped)
+	}
+	return strings.Join(text, "; ")
 }
 
 // excerpt returns the lines of the driver between [snippet] and [end], without

@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,7 +33,7 @@ import (
 type script struct {
 	Headers   map[string]string `yaml:"headers"`   // of every request
 	Signed    []string          `yaml:"signed"`    // names of the headers in the signature, where the request has them
-	Signature string            `yaml:"signature"` // "scoped" (Credential=) or "plain" (Access=)
+	Signature string            `yaml:"signature"` // "scoped" (Credential=), "unscoped" (without region and service) or "plain" (Access=)
 	Vectors   string            `yaml:"vectors"`   // how the ids of the client's signature vectors begin
 	Never     []string          `yaml:"never"`     // what no successful answer may contain
 	Requests  []request         `yaml:"requests"`
@@ -47,7 +49,14 @@ type request struct {
 	Status  int               `yaml:"status"`  // default 200
 	Answer  []string          `yaml:"answer"`  // what the body contains, quoted as in Go if it is not text; none: it is empty
 	Keep    map[string]string `yaml:"keep"`    // name of a value: member of the answer
+	Match   map[string]string `yaml:"match"`   // name of a value: expression, the group of which it is, in header and body of the answer
+	Decode  string            `yaml:"decode"`  // member of the answer that is looked at in its place, Base64 for URLs
+	Until   bool              `yaml:"until"`   // sent again until the answer is as expected
+	Token   string            `yaml:"token"`   // sent instead of a signature; "none": neither
 }
+
+// patience is how long a request with until is sent again.
+const patience = 20 * time.Second
 
 // key is who signs.
 type key struct{ access, secret, region string }
@@ -90,8 +99,11 @@ func (s *script) sign(r *http.Request, body []byte, k key) {
 	canonical := hash([]byte(strings.Join([]string{r.Method, path, query.String(), headers.String(), list, hash(body)}, "\n")))
 
 	who, signing, scope := "Access="+k.access, []byte(k.secret), ""
-	if s.Signature == "scoped" {
-		scope = date[:8] + "/" + k.region + "/dis/sdk_request"
+	if s.Signature != "plain" {
+		scope = date[:8] + "///sdk_request"
+		if s.Signature == "scoped" {
+			scope = date[:8] + "/" + k.region + "/dis/sdk_request"
+		}
 		who, signing = "Credential="+k.access+"/"+scope, []byte("SDK"+k.secret)
 		for part := range strings.SplitSeq(scope, "/") {
 			signing = mac(signing, part)
@@ -102,45 +114,80 @@ func (s *script) sign(r *http.Request, body []byte, k key) {
 	r.Header.Set("Authorization", "SDK-HMAC-SHA256 "+who+", SignedHeaders="+list+", Signature="+signature)
 }
 
-// compare signs what the client signed, as the client did.
-func (s *script) compare(file string) error {
-	raw, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	var recorded struct {
+// A vector is a request that a client signed. The two files of them have two
+// sets of names.
+type vector struct {
+	ID, Method, Target, Region string
+	Headers                    [][2]string
+	Body                       []byte `json:"body_base64"`
+}
+
+// legacyVectors and vectors read the files of signature vectors.
+func legacyVectors() ([]vector, key, error) {
+	var file struct {
 		Credentials struct {
 			AccessKey string `json:"access_key"`
 			SecretKey string `json:"secret_key"`
 		} `json:"credentials"`
-		Vectors []struct {
-			ID, Method, Target, Region string
-			Headers                    [][2]string
-			Body                       []byte `json:"body_base64"`
-		} `json:"vectors"`
+		Vectors []vector `json:"vectors"`
 	}
-	if err := json.Unmarshal(raw, &recorded); err != nil {
+	err := decode("signature-vectors.json", &file)
+	return file.Vectors, key{access: file.Credentials.AccessKey, secret: file.Credentials.SecretKey}, err
+}
+
+func vectors() (all []vector, k key, err error) {
+	var file []struct {
+		Name, AK, SK, Method, URL, Body, Authorization string
+		Headers                                        map[string]string
+	}
+	err = decode("signature-vectors-v3.json", &file)
+	for _, f := range file {
+		v := vector{ID: f.Name, Method: f.Method, Target: f.URL, Body: []byte(f.Body)}
+		for name, value := range f.Headers {
+			v.Headers = append(v.Headers, [2]string{name, value})
+		}
+		v.Headers = append(v.Headers, [2]string{"Authorization", f.Authorization})
+		all, k = append(all, v), key{access: f.AK, secret: f.SK}
+	}
+	return all, k, err
+}
+
+func decode(file string, into any) error {
+	raw, err := os.ReadFile("../../../internal/auth/testdata/" + file)
+	if err != nil {
 		return err
 	}
+	return json.Unmarshal(raw, into)
+}
+
+// compare signs what the client signed, as the client did.
+func (s *script) compare() error {
 	compared := 0
-	for _, v := range recorded.Vectors {
-		if !strings.HasPrefix(v.ID, s.Vectors) {
-			continue
-		}
-		r, err := http.NewRequest(v.Method, v.Target, nil)
+	for _, read := range []func() ([]vector, key, error){legacyVectors, vectors} {
+		all, k, err := read()
 		if err != nil {
 			return err
 		}
-		for _, h := range v.Headers {
-			r.Header.Set(h[0], h[1])
+		for _, v := range all {
+			if !strings.HasPrefix(v.ID, s.Vectors) {
+				continue
+			}
+			r, err := http.NewRequest(v.Method, v.Target, nil)
+			if err != nil {
+				return err
+			}
+			for _, h := range v.Headers {
+				r.Header.Set(h[0], h[1])
+			}
+			r.Host = r.Header.Get("Host")
+			want := r.Header.Get("Authorization")
+			k.region = v.Region
+			s.sign(r, v.Body, k)
+			if got := r.Header.Get("Authorization"); got != want {
+				return fmt.Errorf("%s: %s, want %s", v.ID, got, want)
+			}
+			compared++
 		}
-		r.Host = r.Header.Get("Host")
-		want := r.Header.Get("Authorization")
-		s.sign(r, v.Body, key{recorded.Credentials.AccessKey, recorded.Credentials.SecretKey, v.Region})
-		if got := r.Header.Get("Authorization"); got != want {
-			return fmt.Errorf("%s: %s, want %s", v.ID, got, want)
-		}
-		compared++
 	}
 	if compared == 0 {
 		return errors.New("no such vectors")
@@ -164,8 +211,17 @@ func (s *session) fill(text string) string {
 	return text
 }
 
-// do sends a request and looks at the answer.
+// do sends a request, and again for as long as it may.
 func (s *session) do(r request) error {
+	for end := time.Now().Add(patience); ; time.Sleep(200 * time.Millisecond) {
+		if err := s.send(r); err == nil || !r.Until || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
+// send sends a request and looks at the answer.
+func (s *session) send(r request) error {
 	method, target, _ := strings.Cut(s.fill(r.Send), " ")
 	body := []byte(s.fill(r.Body))
 	req, err := http.NewRequest(method, s.endpoint+target, bytes.NewReader(body))
@@ -178,7 +234,13 @@ func (s *session) do(r request) error {
 			req.Header.Set(name, s.fill(value))
 		}
 	}
-	s.sign(req, body, s.key)
+	switch r.Token {
+	case "":
+		s.sign(req, body, s.key)
+	case "none":
+	default:
+		req.Header.Set("X-Auth-Token", s.fill(r.Token))
+	}
 	resp, err := s.client.Do(req)
 	if err != nil {
 		return err
@@ -193,6 +255,16 @@ func (s *session) do(r request) error {
 
 // judge holds an answer against what is expected, and keeps values of it.
 func (s *session) judge(r request, resp *http.Response, raw []byte) error {
+	if r.Decode != "" {
+		var object map[string]any
+		if err := json.Unmarshal(raw, &object); err != nil {
+			return err
+		}
+		var err error
+		if raw, err = base64.RawURLEncoding.DecodeString(strings.TrimRight(fmt.Sprint(object[r.Decode]), "=")); err != nil {
+			return err
+		}
+	}
 	answer := string(raw)
 	if !strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json") {
 		answer = strings.Trim(strconv.Quote(answer), `"`)
@@ -220,6 +292,15 @@ func (s *session) judge(r request, resp *http.Response, raw []byte) error {
 		}
 		s.values[name] = fmt.Sprint(object[member])
 	}
+	for name, expression := range r.Match {
+		var all strings.Builder
+		resp.Header.Write(&all)
+		found := regexp.MustCompile(expression).FindStringSubmatch(all.String() + answer)
+		if found == nil {
+			return fmt.Errorf("%s is not in %s%s", expression, &all, answer)
+		}
+		s.values[name] = found[1]
+	}
 	return nil
 }
 
@@ -238,7 +319,9 @@ func run() error {
 		key:      key{os.Getenv("DIS_AK"), os.Getenv("DIS_SK"), os.Getenv("DIS_REGION")},
 		values: map[string]string{
 			"project": os.Getenv("DIS_PROJECT"), "project_name": os.Getenv("DIS_PROJECT_NAME"), "region": os.Getenv("DIS_REGION"),
+			"domain": os.Getenv("DIS_DOMAIN"), "user": os.Getenv("DIS_USER"), "password": os.Getenv("DIS_PASSWORD"),
 			"before": strconv.FormatInt(now-600, 10), "now": strconv.FormatInt(now+60, 10),
+			"past": strconv.FormatInt((now-600)*1000, 10), "future": strconv.FormatInt((now+600)*1000, 10), // in ms
 		},
 	}
 	raw, err := os.ReadFile("requests.yaml")
@@ -256,7 +339,7 @@ func run() error {
 	}
 	s.client = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ExpectContinueTimeout: time.Second}}
 	if s.Vectors != "" {
-		report("signatures", s.compare("../../../internal/auth/testdata/signature-vectors.json"))
+		report("signatures", s.compare())
 	}
 	for _, r := range s.Requests {
 		report(r.Name, s.do(r))
