@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -197,19 +198,19 @@ func (h *holding) buffer(n int) *buffer {
 	return b
 }
 
-// read returns the whole body as it was received. What it holds must be released
-// when the request has been answered. Room for decompressing it is reserved at
-// once, so that nobody waits for memory while holding some. errTooLarge, or an
-// error of the connection.
-func (s *bodies) read(r *http.Request) ([]byte, *holding, error) {
+// read returns the whole body as it was received, of at most limit bytes. What it
+// holds must be released when the request has been answered. Room for decompressing
+// it is reserved at once, so that nobody waits for memory while holding some.
+// errTooLarge, or an error of the connection.
+func (s *bodies) read(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *holding, error) {
 	n := r.ContentLength
 	switch {
-	case n > s.limit:
+	case n > limit:
 		return nil, nil, errTooLarge
 	case n == 0:
 		return nil, nil, nil
 	case n < 0:
-		n = s.limit // of unknown length
+		n = limit // of unknown length
 	}
 	if isCompressed(r.Header.Get("Content-Encoding")) {
 		n += s.limit
@@ -219,10 +220,13 @@ func (s *bodies) read(r *http.Request) ([]byte, *holding, error) {
 		h.release()
 		return nil, nil, err
 	}
+	if r.ContentLength < 0 {
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
+	}
 	body, err := h.fill(r)
 	if err != nil {
 		h.release()
-		return nil, nil, connectionError(err)
+		return nil, nil, unread(w, err)
 	}
 	return body, h, nil
 }
@@ -233,11 +237,20 @@ func (h *holding) fill(r *http.Request) ([]byte, error) {
 		_, err := io.ReadFull(r.Body, body)
 		return body, err
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, h.s.limit+1))
-	if err == nil && int64(len(body)) > h.s.limit {
-		err = errTooLarge
+	body := h.buffer(64 << 10).b
+	for {
+		if len(body) == cap(body) {
+			body = append(h.buffer(2*len(body)).b, body...)
+		}
+		n, err := r.Body.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if errors.Is(err, io.EOF) {
+			return body, nil
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	return body, err
 }
 
 // plain returns the body decompressed (1.13), in memory that h holds; h is nil for
@@ -269,10 +282,13 @@ func sizeHint(declared string, compressed int) int {
 
 func isCompressed(encoding string) bool { return encoding != "" && encoding != "identity" }
 
-// connectionError makes the end of a connection look like the end of a request.
-func connectionError(err error) error {
-	if errors.Is(err, errTooLarge) {
-		return err
+// unread returns why a body could not be read. The rest of one that is too large is
+// not waited for: its connection is closed behind the answer. The end of a connection
+// looks like the end of a request.
+func unread(w http.ResponseWriter, err error) error {
+	if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Unix(0, 0)) // what cannot have one does not wait
+		return errTooLarge
 	}
 	return errors.Join(context.Canceled, err)
 }

@@ -215,6 +215,7 @@ func cleanPath(p string) string {
 // A call is one request on its way through the server.
 type call struct {
 	*http.Request
+	w         http.ResponseWriter
 	id        string // the request id the client sees
 	start     time.Time
 	principal auth.Principal
@@ -250,7 +251,7 @@ type reply struct {
 func (s *Server) serve(op operation) http.HandlerFunc {
 	observe := s.metrics.operation(op.name)
 	return func(w http.ResponseWriter, r *http.Request) {
-		c := call{Request: r, id: newRequestID(), start: s.opts.Now()}
+		c := call{Request: r, w: w, id: newRequestID(), start: s.opts.Now()}
 		rep, err := s.guarded(op, &c)
 		code := "ok"
 		if err != nil {
@@ -301,7 +302,7 @@ func (s *Server) receive(op operation, c *call) (held *holding, err error) {
 	}
 	var unread error
 	if op.hasBody() || check != nil && check.NeedsBody() {
-		c.body, held, unread = s.bodies.read(c.Request)
+		c.body, held, unread = s.bodies.read(c.w, c.Request, check.MaxBody(s.opts.MaxBody))
 	}
 	if err := s.identify(c, check, unread); err != nil {
 		return held, err

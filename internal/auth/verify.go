@@ -183,6 +183,15 @@ func accessKey(header string) string {
 // NeedsBody reports whether the body must be written to the check.
 func (c *Check) NeedsBody() bool { return c.sig != nil }
 
+// MaxBody returns the largest body in bytes that the request may have, where others
+// may have n (C-21).
+func (c *Check) MaxBody(n int64) int64 {
+	if c == nil || c.sig == nil || c.principal.Anybody() {
+		return n
+	}
+	return min(n, MaxSignedBody)
+}
+
 // Write takes a piece of the body. ErrTooLarge when it was one too many (S-12).
 func (c *Check) Write(p []byte) (int, error) {
 	c.size += int64(len(p))

@@ -185,3 +185,59 @@ func TestLargeHeaders(t *testing.T) {
 	}
 	behave(t, s, "afterwards")
 }
+
+// TestSignedBodyWithoutLength: a signed body that does not say its length is refused
+// with the byte that is one too many, while the client is still sending.
+func TestSignedBodyWithoutLength(t *testing.T) { // C-21, S-12
+	t.Parallel()
+	s, c, _ := guarded(t)
+	const largest = 12 << 20
+	send := func(n int) (net.Conn, *bufio.Reader) {
+		conn, err := net.Dial("tcp", s.Address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		fmt.Fprintf(conn, "POST /v2/%s/records HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nX-Sdk-Date: %s\r\n"+
+			"Authorization: SDK-HMAC-SHA256 Access=%s, SignedHeaders=x-sdk-date, Signature=00\r\n\r\n",
+			project, s.Address, time.Now().UTC().Format("20060102T150405Z"), accessKey)
+		if _, err := fmt.Fprintf(conn, "%x\r\n%s\r\n", n, strings.Repeat(" ", n)); err != nil {
+			t.Fatal(err)
+		}
+		return conn, bufio.NewReader(conn)
+	}
+	answer := func(what string, r *bufio.Reader, status int) *http.Response {
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil {
+			t.Fatal(what, err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != status {
+			t.Fatalf("%s: status %d, %v\n%s", what, resp.StatusCode, err, body)
+		}
+		return resp
+	}
+	conns := make([]net.Conn, 5)
+	for i := range conns {
+		conn, r := send(largest + 1)
+		conn.SetReadDeadline(time.Now().Add(patience))
+		if resp := answer("too large", r, http.StatusRequestEntityTooLarge); !resp.Close {
+			t.Error("the connection is to stay open")
+		}
+		conns[i] = conn
+	}
+	c.want(200, accessKey, configured, "GET", "/v2/"+project+"/streams", "")
+	conn, r := send(largest) // which may be the end
+	conn.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+	if _, err := r.ReadByte(); !isTimeout(err) {
+		t.Fatalf("the largest body was answered before its end: %v", err)
+	}
+	conn.SetReadDeadline(time.Now().Add(patience))
+	io.WriteString(conn, "0\r\n\r\n")
+	if resp := answer("largest", r, http.StatusUnauthorized); resp.Close {
+		t.Error("the connection is to be closed")
+	}
+	for _, conn := range conns {
+		ends(t, "too large", conn)
+	}
+}
