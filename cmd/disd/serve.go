@@ -89,6 +89,7 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 		Logger:   logger,
 		Quotas:   partition.Quotas{Mode: partition.Mode(c.Quota.Mode)},
 		Exceeded: ledger.Note,
+		Account:  ids.Account,
 		OnDelete: []func(*catalog.Tx, string) error{cursor.ForgetStream, policy.Forget, transfer.ForgetStream, monitor.Forget},
 		Traffic: func(streamID string, minutes int) (partition.Load, bool) {
 			t, err := watch.Traffic(streamID, minutes)

@@ -51,7 +51,12 @@ func (m mapStore) Delete(name string) error             { delete(m, name); retur
 // newGuardedBench starts a server that lets nobody in without credentials.
 func newGuardedBench(t *testing.T, edit ...func(*Options)) *bench {
 	t.Helper()
-	return newBench(t, partition.Quotas{}, append([]func(*Options){func(o *Options) {
+	return newGuardedBenchWith(t, partition.Quotas{}, edit...)
+}
+
+func newGuardedBenchWith(t *testing.T, quotas partition.Quotas, edit ...func(*Options)) *bench {
+	t.Helper()
+	return newBench(t, quotas, append([]func(*Options){func(o *Options) {
 		ids, err := auth.OpenDirectory(auth.Options{Mode: auth.ModeRequired, Domains: twoDomains, Store: mapStore{}, Now: o.Now, PasswordCost: 10})
 		if err != nil {
 			t.Fatal(err)
@@ -61,8 +66,15 @@ func newGuardedBench(t *testing.T, edit ...func(*Options)) *bench {
 	}}, edit...)...)
 }
 
-// as sends a request signed with an access key in the plain form (S-1).
+// as sends a request signed with an access key.
 func (b *bench) as(ak, method, path, body string, header ...string) answerSeen {
+	b.Helper()
+	return b.do(method, path, body, append(header, b.sign(ak, method, path, body)...)...)
+}
+
+// sign returns the headers that sign a request with an access key in the plain form
+// (S-1), over the date alone.
+func (b *bench) sign(ak, method, path, body string) (header []string) {
 	b.Helper()
 	sk := strings.ToLower(strings.Replace(ak, "AK-", "sk-", 1))
 	date := b.clock.now().UTC().Format("20060102T150405Z")
@@ -74,8 +86,10 @@ func (b *bench) as(ak, method, path, body string, header ...string) answerSeen {
 		"\nx-sdk-date:" + date + "\n\nx-sdk-date\n" + hexSum(body)
 	mac := hmac.New(sha256.New, []byte(sk))
 	fmt.Fprintf(mac, "SDK-HMAC-SHA256\n%s\n%s", date, hexSum(canonical))
-	return b.do(method, path, body, append(header, "X-Sdk-Date", date,
-		"Authorization", fmt.Sprintf("SDK-HMAC-SHA256 Access=%s, SignedHeaders=x-sdk-date, Signature=%x", ak, mac.Sum(nil)))...)
+	return []string{
+		"X-Sdk-Date", date,
+		"Authorization", fmt.Sprintf("SDK-HMAC-SHA256 Access=%s, SignedHeaders=x-sdk-date, Signature=%x", ak, mac.Sum(nil)),
+	}
 }
 
 func hexSum(s string) string {
@@ -278,11 +292,141 @@ func TestSignedCalls(t *testing.T) {
 	if a := b.do("GET", "/v2/p1/streams", ""); a.status != 401 || a.code(t) != "APIGW.0301" {
 		t.Errorf("1.2: no credentials: %d %s", a.status, a.body)
 	}
-	// C-23: the body is hashed, whatever a header says of it.
-	signed := b.as("AK-ALICE", "POST", "/v2/p1/apps", `{"app_name":"a"}`, "X-Sdk-Content-Sha256", hexSum("another body"))
-	if signed.status != 201 {
-		t.Fatalf("%d %s", signed.status, signed.body)
+}
+
+// TestSignedBodies is C-23: the body is hashed, whatever a header says of it.
+func TestSignedBodies(t *testing.T) {
+	b := newGuardedBench(t)
+	const path, body = "/v2/p1/apps", `{"app_name":"a"}`
+	signed := b.sign("AK-ALICE", "POST", path, body)
+	for _, test := range []struct {
+		rule, sent, header string
+		status             int
+	}{
+		{"C-23 another body", `{"app_name":"b"}`, "", 401},
+		{"C-23 another body under the signed one's hash", `{"app_name":"b"}`, hexSum(body), 401},
+		{"C-23 another body under its own hash", `{"app_name":"b"}`, hexSum(`{"app_name":"b"}`), 401},
+		{"C-23 a body that claims not to be signed", `{"app_name":"b"}`, "UNSIGNED-PAYLOAD", 401},
+		{"C-23 the body under another hash", body, hexSum("another body"), 201},
+	} {
+		a := b.do("POST", path, test.sent, append(slices.Clone(signed), "X-Sdk-Content-Sha256", test.header)...)
+		if a.status != test.status {
+			t.Errorf("%s: %d %s", test.rule, a.status, a.body)
+		}
+		if a.status == 401 && a.code(t) != "APIGW.0301" {
+			t.Errorf("%s: %s", test.rule, a.body)
+		}
 	}
+	for _, test := range []struct {
+		rule string
+		age  time.Duration
+		want int
+	}{
+		{"C-23 in the window", 15 * time.Minute, 200},
+		{"C-23 too old", 15*time.Minute + time.Second, 401},
+		{"C-23 from the future, in the window", -15 * time.Minute, 200},
+		{"C-23 from the future", -15*time.Minute - time.Second, 401},
+	} {
+		b := newGuardedBench(t)
+		b.clock.advance(time.Second - time.Duration(b.clock.now().Nanosecond())) // dates have seconds
+		b.clock.advance(-test.age)
+		signed := b.sign("AK-ALICE", "GET", "/v2/p1/apps", "")
+		b.clock.advance(test.age)
+		if a := b.do("GET", "/v2/p1/apps", "", signed...); a.status != test.want {
+			t.Errorf("%s: %d %s", test.rule, a.status, a.body)
+		}
+	}
+	undated := b.sign("AK-ALICE", "GET", path, "")
+	undated[3] = strings.Replace(undated[3], "SignedHeaders=x-sdk-date", "SignedHeaders=host", 1)
+	if a := b.do("GET", path, "", undated...); a.status != 401 {
+		t.Errorf("C-23 a date that is not signed: %d %s", a.status, a.body)
+	}
+}
+
+// TestUnsignedHeaders: what a signature does not cover changes nothing about whose
+// request it is.
+func TestUnsignedHeaders(t *testing.T) {
+	b := newGuardedBench(t)
+	if a := b.as("AK-BOB", "POST", "/v2/p2/apps", `{"app_name":"bobs"}`); a.status != 201 {
+		t.Fatal(a)
+	}
+	for _, test := range []struct {
+		rule, path string
+		header     []string
+		want       string
+	}{
+		{"S-11 the project is that of the path", "/v2/p2/apps", []string{"X-Project-Id", "p1"}, "DIS.4117"},
+		{"S-11 a header opens no other project", "/v2/p2/apps", []string{"X-Project-Id", "p2"}, "DIS.4117"},
+		{"S-11 a header takes to no other project", "/v2/p1/apps", []string{"X-Project-Id", "p2"}, "DIS.4117"},
+		{"S-11 nor another account", "/v2/p2/apps", []string{"X-Project-Id", "p2", "X-Domain-Id", "d2"}, "DIS.4117"},
+		{"S-11 its own", "/v2/p1/apps", []string{"X-Project-Id", "p1", "X-Domain-Id", "d2", "X-User-Id", "bob", "X-Domain-Name", "other"}, `"total_number":0`},
+		{"S-11 what it may enter", "/v3/projects", []string{"X-Project-Id", "p2", "X-Domain-Id", "d2"}, `"id":"p1b"`},
+		{"S-11 a token of temporary keys", "/v2/p2/apps", []string{"X-Security-Token", "x"}, "DIS.4117"},
+	} {
+		a := b.as("AK-ALICE", "GET", test.path, "", test.header...)
+		if !strings.Contains(a.body, test.want) || strings.Contains(a.body, "bobs") || strings.Contains(a.body, `"p2"`) {
+			t.Errorf("%s: %d %s", test.rule, a.status, a.body)
+		}
+	}
+}
+
+// TestProjectsOfKeys: SDKs look up the project of a key by a request that is signed
+// over nothing but its date, as often as they start.
+func TestProjectsOfKeys(t *testing.T) {
+	b := newGuardedBenchWith(t, partition.Quotas{Mode: partition.Enforce}, func(o *Options) {
+		o.QuotaMode, o.ControlCalls = string(partition.Enforce), 1
+	})
+	signed := b.sign("AK-ALICE", "GET", "/v3/projects?name=region-1", "")
+	if !strings.Contains(signed[3], "SignedHeaders=x-sdk-date,") {
+		t.Fatal(signed)
+	}
+	for range 100 { // E2-R4, also twice the same
+		a := b.do("GET", "/v3/projects?name=region-1", "", signed...)
+		if a.status != 200 || a.member(t, "projects.0.id") != "p1" {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+	}
+}
+
+// TestGuestsThroughput: what another account does with a stream is the stream's
+// traffic, and uses up no quota of that account.
+func TestGuestsThroughput(t *testing.T) { // A-9
+	b := newGuardedBenchWith(t, partition.Quotas{Mode: partition.Enforce, CommonPartitions: 1, Common: partition.Throughput{WriteBytes: 10, ReadBytes: 10}})
+	must := func(ak, method, path, body, want string) answerSeen {
+		t.Helper()
+		a := b.as(ak, method, path, body)
+		if !strings.Contains(a.body, want) || want == "" && a.status >= 300 {
+			t.Errorf("%s %s %s: %d %s, want %s", ak, method, path, a.status, a.body, want)
+		}
+		return a
+	}
+	must("AK-ALICE", "POST", "/v2/p1/streams", `{"stream_name":"s","partition_count":1}`, "")
+	id := must("AK-ALICE", "GET", "/v2/p1/streams/s", "", "").member(t, "stream_id").(string)
+	for _, action := range []string{"putRecords", "getRecords"} {
+		must("AK-ALICE", "POST", "/v2/p1/streams/s/policies", fmt.Sprintf(`{"stream_id":%q,"principal_name":"other.*","action_type":%q,"effect":"accept"}`, id, action), "")
+	}
+	own := `{"stream_name":"s","records":[{"data":"QUFBQUFB"}]}` // six bytes
+	guest := `{"stream_name":"","stream_id":"` + id + `","records":[{"data":"QUFBQUFB"}]}`
+	must("AK-BOB", "POST", "/v2/p2/records", guest, `"failed_record_count":0`)
+	must("AK-ALICE", "POST", "/v2/p1/records", own, "DIS.4303")
+	must("AK-BOB", "POST", "/v2/p2/records", guest, "DIS.4303")
+	b.clock.advance(time.Second)
+	must("AK-ALICE", "POST", "/v2/p1/records", own, `"failed_record_count":0`)
+	must("AK-BOB", "POST", "/v2/p2/records", guest, "DIS.4303")
+	cursor := must("AK-BOB", "GET", "/v2/p2/cursors?partition-id=0&stream-id="+id, "", "").member(t, "partition_cursor").(string)
+	must("AK-BOB", "GET", "/v2/p2/records?partition-cursor="+cursor, "", `"data"`) // twelve bytes of ten
+	b.clock.advance(time.Second)
+
+	end := b.clock.now().Unix()
+	metrics := func(path string) string {
+		return fmt.Sprintf("%s?start_time=%d&end_time=%d&label_list=total_put_records_per_stream,total_get_bytes_per_stream,traffic_control_put", path, end-120, end)
+	}
+	points := regexp.MustCompile(`"value":\d+`).FindAllString(must("AK-ALICE", "GET", metrics("/v2/p1/streams/s/metrics"), "", "").body, -1)
+	if got := strings.Join(slices.Compact(points), " "); got != `"value":2 "value":12 "value":3` { // each of them twice, for old and new clients
+		t.Errorf("A-9: the stream's metrics are %s", got)
+	}
+	must("AK-ALICE", "POST", "/v2/p1/streams", `{"stream_name":"t","partition_count":1}`, "DIS.4308")
+	must("AK-BOB", "POST", "/v2/p2/streams", `{"stream_name":"t","partition_count":1}`, "") // his own quota is free
 }
 
 // TestPolicies is section 7, E9, E10 and E50.

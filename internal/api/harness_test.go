@@ -71,8 +71,9 @@ func newBench(t *testing.T, quotas partition.Quotas, edit ...func(*Options)) *be
 	}
 	engine := memory.Open(memory.Options{Now: c.now})
 	logger := slog.New(slog.DiscardHandler)
+	var opts Options
 	streams, err := partition.Open(t.Context(), engine, db, partition.Options{
-		Now: c.now, Logger: logger, Quotas: quotas, OnDelete: []func(*catalog.Tx, string) error{cursor.ForgetStream, policy.Forget, monitor.Forget, transfer.ForgetStream},
+		Now: c.now, Logger: logger, Quotas: quotas, Account: func(project string) string { return opts.Identities.Account(project) }, OnDelete: []func(*catalog.Tx, string) error{cursor.ForgetStream, policy.Forget, monitor.Forget, transfer.ForgetStream},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +88,7 @@ func newBench(t *testing.T, quotas partition.Quotas, edit ...func(*Options)) *be
 	}
 	tasks, out := openTasks(t, db, engine, streams, c.now, quotas.Mode == partition.Enforce)
 	apps := cursor.OpenApps(db, cursor.Options{Now: c.now, Logger: logger})
-	opts := Options{
+	opts = Options{
 		Groups: openGroups(t, apps, streams, c.now),
 		Tasks:  tasks, Engine: engine, Streams: streams, Cursors: sealer, Identities: ids, Policies: policy.Open(db, ids), Monitor: monitor.Open(db, monitor.Options{Now: c.now}),
 		Apps: apps,

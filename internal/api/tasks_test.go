@@ -84,7 +84,7 @@ func openTasks(t *testing.T, db *catalog.DB, engine storage.Engine, streams *par
 		Destinations: map[transfer.Type]transfer.Opener{transfer.DWS: out, transfer.MRS: out, transfer.DLI: out, transfer.CloudTable: out},
 		Agency:       func(string, string) (transfer.Store, error) { return buckets, out.agency },
 		Exceeded:     func(string, string) bool { return enforce },
-		Now:          now, Logger: slog.New(slog.DiscardHandler), Tick: time.Hour,
+		Now:          now, Logger: slog.New(slog.DiscardHandler), Tick: 10 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -299,7 +299,7 @@ func TestTaskFieldChecks(t *testing.T) { // 4.8 and the field tables
 		{"MRS", "hdfs_prefix_folder", []string{long(50), `"a/b"`}, []string{long(51)}, "DIS.4200"},
 		{"MRS", "destination_file_type", []string{""}, []string{`"parquet"`, `"carbon"`}, "DIS.4200"},
 		{"MRS", "mrs_hdfs_path", nil, []string{"", `""`}, "DIS.4200"},
-		{"MRS", "retry_duration", []string{`"0"`, "0", "7200", `""`, ""}, []string{`"7201"`, `"-1"`, `"x"`, "7201"}, "DIS.4200"},
+		{"MRS", "retry_duration", []string{`"0"`, "0", "7200", `""`, ""}, []string{`"7201"`, `"-1"`, `"x"`, "7201"}, "DIS.4200"}, // Q-13
 		{"DLI", "dli_table_name", nil, []string{"", "null"}, "DIS.4200"},
 		{"DWS", "dws_delimiter", []string{`","`, `";"`}, []string{"", `""`, `"\t"`}, "DIS.4200"}, // E28-N1
 		{"DWS", "user_password", nil, []string{"", `""`}, "DIS.4200"},
@@ -318,6 +318,7 @@ func TestTaskFieldChecks(t *testing.T) { // 4.8 and the field tables
 		{"CLOUDTABLE", "cloudtable_row_key_delimiter", []string{`","`, `"."`, `";"`, `"\\"`, `"-"`, `"_"`, `"~"`}, []string{`"/"`}, "DIS.4200"},
 		{"CLOUDTABLE", "backup_file_prefix", []string{`"a/b"`}, []string{`"/a"`, long(51)}, "DIS.4200"},
 		{"CLOUDTABLE", "obs_backup_bucket_path", []string{""}, nil, ""},
+		{"OPENTSDB", "cloudtable_schema", []string{"{}", "null", `{"row_key":[],"columns":null}`}, []string{`{"row_key":[` + key + `],"columns":[` + column + `]}`}, "DIS.4345"}, // TC-R8, CT-8
 		{"OPENTSDB", "opentsdb_schema.metric.value", []string{`"a.b"`}, []string{`"a_b"`, long(33)}, "DIS.4348"},
 		{"OPENTSDB", "opentsdb_schema.metric.type", nil, []string{`"Bigint"`}, "DIS.4348"},
 		{"OPENTSDB", "opentsdb_schema.timestamp.format", []string{`"dd-MM-yyyy HH:mm:ss"`}, []string{`""`, "", `"yyyy"`}, "DIS.4348"}, // 4.7-N3
@@ -365,6 +366,8 @@ func TestTaskCreationChecks(t *testing.T) {
 		{"D-1 BLOB to DWS", "s", taskBody(t, "DWS"), "DIS.4200"},
 		{"D-1 BLOB to HBase", "s", taskBody(t, "CLOUDTABLE"), "DIS.4345"},
 		{"D-1 CSV to OpenTSDB", "c", taskBody(t, "OPENTSDB"), "DIS.4348"},
+		{"D-1 BLOB to OpenTSDB", "s", taskBody(t, "OPENTSDB"), "DIS.4348"},
+		{"D-1 CSV to HBase", "c", taskBody(t, "CLOUDTABLE"), "DIS.4345"},
 		{"D-2 JSON to DWS without schema", "n", schemaless("DWS"), "DIS.4360"},
 		{"D-2 JSON to DLI without schema", "n", schemaless("DLI"), "DIS.4360"},
 		{"E22-R1 parquet of text", "s", taskBody(t, "OBS", "destination_file_type", `"parquet"`), "DIS.4200"},
@@ -385,7 +388,7 @@ func TestTaskCreationChecks(t *testing.T) {
 		})
 	}
 	for _, tt := range []struct{ stream, body string }{
-		{"c", taskBody(t, "DWS")}, {"c", taskBody(t, "DLI")}, {"c", taskBody(t, "MRS")}, {"n", taskBody(t, "CLOUDTABLE")},
+		{"c", taskBody(t, "DWS")}, {"c", taskBody(t, "DLI")}, {"c", taskBody(t, "MRS")}, {"j", taskBody(t, "MRS")}, {"n", taskBody(t, "CLOUDTABLE")},
 		{"j", taskBody(t, "OBS", "processing_schema", `{"timestamp_name":"date","timestamp_type":"String","timestamp_format":"MM-dd-yyyy HH:mm:ss"}`)},
 	} {
 		b.want(201, "POST", "/p/streams/"+tt.stream+"/transfer-tasks", tt.body) // D-1
@@ -394,6 +397,14 @@ func TestTaskCreationChecks(t *testing.T) {
 
 func TestOutsideErrors(t *testing.T) { // TC-R6
 	b := newTaskBench(t)
+	if m := b.wantCode("DIS.4200", "POST", "/p/streams/j/transfer-tasks", taskBody(t, "OBS", "destination_file_type", `"carbon"`)); !strings.Contains(m, "CarbonData") {
+		t.Errorf("OBS-6: %q", m)
+	}
+	for _, kind := range []string{"DWS", "MRS", "DLI", "CLOUDTABLE"} { // the bucket comes behind the cluster in all tables
+		b.outside.err = transfer.ErrDWSCluster
+		b.wantCode("DIS.4350", "POST", "/p/streams/"+streamFor(kind)+"/transfer-tasks", taskBody(t, kind, "obs_bucket_path", `"other"`, "obs_backup_bucket_path", `"other"`))
+	}
+	b.outside.err = nil
 	for _, tt := range []struct {
 		kind string
 		err  error
@@ -523,6 +534,15 @@ func TestStartAndStopTasks(t *testing.T) { // E26-R1, E26-R3, E26-R4, E26-R5, E2
 			t.Errorf("%s: %s, want %s", tt.rule, got, tt.want)
 		}
 	}
+	// E26-R5: an id is an id, also where a task has it as its name.
+	b.want(201, "POST", path, taskBody(t, "OBS", "task_name", `"`+id("s", "a")+`"`))
+	b.want(200, "POST", path+"/action", `{"action":"stop","tasks":[{"id":"`+id("s", "a")+`"}]}`)
+	if got := states(); got != "PRP" {
+		t.Errorf("E26-R5: %s", got)
+	}
+	if a := b.want(200, "GET", path+"/"+id("s", "a"), ""); a.member(t, "state") != "RUNNING" {
+		t.Errorf("E26-R5: the task of that name is stopped: %s", a.body)
+	}
 	b.wantCode("DIS.4200", "POST", path+"/action", `{"action":"stop","tasks":[]}`)
 	b.wantCode("DIS.4200", "POST", path+"/action", `{"action":"stop","tasks":[{"id":""}]}`)
 	b.wantCode("DIS.4200", "POST", path+"/action", `{"action":"stop"}`)
@@ -615,6 +635,14 @@ func TestLenientDescriptors(t *testing.T) { // TC-R8, TC-R9, E25-R4
 	}
 	b.wantCode("DIS.4200", "POST", "/p/streams/s/transfer-tasks", `{"destination_type":"MRS","mrs_destination_descriptor":`+
 		strings.Replace(descriptors["MRS"], `"retry_duration":"1800"`, `"retry_duration ":7201`, 1)+`}`)
+	dli := func(retry string) string {
+		return `{"destination_type":"DLI","dli_destination_descriptor":` + strings.Replace(descriptors["DLI"], `"retry_duration":"300"`, retry, 1) + `}`
+	}
+	b.wantCode("DIS.4200", "POST", "/p/streams/j/transfer-tasks", dli(`"retry_duration ":7201`))
+	b.want(201, "POST", "/p/streams/j/transfer-tasks", dli(`"retry_duration ":"66"`))
+	if got := b.want(200, "GET", "/p/streams/j/transfer-tasks/dlitask", "").member(t, "dli_destination_description.retry_duration"); got != "66" {
+		t.Errorf("TC-R9: retry_duration %v", got)
+	}
 }
 
 func TestTasksUnderTheSingularPath(t *testing.T) { // E49-R1, C-4
@@ -646,6 +674,40 @@ func TestTasksOfAFrozenStream(t *testing.T) { // TC-R5
 	b.wantCode("DIS.4205", "PUT", "/p/streams/s/transfer-tasks", taskBody(t, "OBS"))
 	b.want(200, "GET", "/p/streams/s/transfer-tasks", "")
 	b.want(204, "DELETE", "/p/streams/s/transfer-tasks/newtask", "")
+}
+
+// TestTasksAreNoConsumers: delivering needs no app, is no traffic of downloads, and is
+// not slowed down by it.
+func TestTasksAreNoConsumers(t *testing.T) { // D-4
+	b := newBench(t, partition.Quotas{Mode: partition.Enforce, Common: partition.Throughput{ReadBytes: 1}})
+	b.want(201, "POST", "/p/streams", create("s", 1))
+	b.want(201, "POST", "/p/streams/s/transfer-tasks", taskBody(t, "OBS", "partition_format", `"N/A"`))
+	cursor := b.want(200, "GET", "/p/cursors?stream-name=s&partition-id=0", "").member(t, "partition_cursor").(string)
+	for i := range 3 {
+		b.want(200, "POST", "/p/records", puts(`{"data":"YWJjZGVmZ2hpamts"}`)) // twelve bytes
+		b.clock.advance(30 * time.Second)
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+			files, err := filepath.Glob(filepath.Join(b.outside.dir, "obsbucket", "s-newtask-*"))
+			if len(files) == i+1 {
+				break
+			}
+			if err != nil || time.Now().After(deadline) {
+				t.Fatalf("delivered %v, %v", files, err)
+			}
+		}
+	}
+	if a := b.want(200, "GET", "/p/apps", ""); a.member(t, "total_number") != json.Number("0") {
+		t.Errorf("apps: %s", a.body)
+	}
+	now := b.clock.now().Unix()
+	metrics := fmt.Sprintf("/p/streams/s/metrics?start_time=%d&end_time=%d&label=", now-600, now)
+	if a := b.want(200, "GET", metrics+"total_get_records_per_stream", ""); !strings.Contains(a.body, `"dataPoints":[]`) {
+		t.Errorf("downloads: %s", a.body)
+	}
+	if a := b.want(200, "GET", metrics+"total_put_records_per_stream", ""); strings.Contains(a.body, `"dataPoints":[]`) {
+		t.Errorf("uploads: %s", a.body)
+	}
+	b.want(200, "GET", "/p/records?partition-cursor="+cursor, "") // is not refused for what the task read
 }
 
 func TestTaskDescriptorsNeedNothingElse(t *testing.T) { // E25-R1: only what was given

@@ -385,6 +385,15 @@ func (d *Directory) Owns(dom Domain, project string) bool {
 	return known != nil && known.Domain.ID == dom.ID
 }
 
+// Account names the account of a project, which is its domain (C-71). What no domain
+// has, all of it in mode open without domains, is of one account.
+func (d *Directory) Account(project string) string {
+	if known := d.state.Load().projects[project]; known != nil {
+		return known.Domain.ID
+	}
+	return ""
+}
+
 // Domains returns the caller's domain, or nothing when name is another (E54).
 func (d *Directory) Domains(p Principal, name string) []Domain {
 	dom := p.User.Domain

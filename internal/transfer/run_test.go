@@ -639,14 +639,15 @@ func TestDirectoryOfTheRecord(t *testing.T) { // OBS-3
 // A table is a destination with retry_duration, which fails as told and rejects
 // empty records.
 type table struct {
-	mu   sync.Mutex
-	err  error
-	rows []string
+	password string // that it wants
+	mu       sync.Mutex
+	err      error
+	rows     []string
 }
 
 func (d *table) Check(context.Context, transfer.Target) error { return nil }
 func (d *table) Open(_ context.Context, t transfer.Target) (transfer.Sink, error) {
-	if t.Password != "secret" {
+	if t.Password != d.password {
 		return nil, fmt.Errorf("password %q", t.Password)
 	}
 	return d, nil
@@ -668,10 +669,10 @@ func (d *table) Deliver(_ context.Context, b transfer.Batch) (rejected int64, er
 	return rejected, nil
 }
 
-func TestErrorDirectory(t *testing.T) { // D-8, D-9, Q-13
+func TestErrorDirectory(t *testing.T) { // D-8, D-9, DWS-9
 	for _, retry := range []int{0, 10} {
 		r := newRig(t, 1)
-		d := &table{err: errors.New("no such relation")}
+		d := &table{password: "secret", err: errors.New("no such relation")}
 		r.stream.DataType = "CSV"
 		r.opts.Destinations = map[transfer.Type]transfer.Opener{transfer.DWS: d}
 		f := r.failing()
@@ -892,7 +893,7 @@ func TestEverythingAtOnce(t *testing.T) {
 func TestSecretsAtRest(t *testing.T) { // E25-R2
 	r := newRig(t, 1)
 	r.stream.DataType = "CSV"
-	r.opts.Destinations = map[transfer.Type]transfer.Opener{transfer.DWS: &table{}}
+	r.opts.Destinations = map[transfer.Type]transfer.Opener{transfer.DWS: &table{password: "secret"}}
 	first, second := bytes.Repeat([]byte{7}, 32), bytes.Repeat([]byte{8}, 32)
 	r.opts.Keys = [][]byte{first}
 	r.open(r.disk)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -53,18 +54,20 @@ func (w *world) launch(batch string) {
 	w.s.Ready(w.T)
 }
 
-// found makes table, bucket, stream and task.
-func (w *world) found() {
+// found makes table, bucket, stream and task, with other members of its descriptor.
+func (w *world) found(other object) {
 	w.db.Query(w, "", "SET synchronous_commit TO on; CREATE TABLE public.t (id bigint, data text)")
 	if err := os.Mkdir(filepath.Join(w.dir, "obs", "b"), 0o700); err != nil {
 		w.Fatal(err)
 	}
 	w.call(http.MethodPost, "streams", object{"stream_name": "s", "partition_count": 2, "data_type": "CSV"}, nil)
-	w.call(http.MethodPost, "streams/s/transfer-tasks", object{"destination_type": "DWS", "dws_destination_descriptor": object{
+	descriptor := object{
 		"task_name": "t", "agency_name": "dis_admin_agency", "dws_cluster_name": "c", "dws_cluster_id": "1", "dws_database_name": "postgres",
 		"dws_schema": "public", "dws_table_name": "t", "dws_delimiter": "|", "user_name": postgres.User, "user_password": postgres.Password,
 		"kms_user_key_name": "k", "kms_user_key_id": "2", "obs_bucket_path": "b", "retry_duration": "7200",
-	}}, nil)
+	}
+	maps.Copy(descriptor, other)
+	w.call(http.MethodPost, "streams/s/transfer-tasks", object{"destination_type": "DWS", "dws_destination_descriptor": descriptor}, nil)
 }
 
 func (w *world) call(method, path string, in, out any) {
@@ -130,7 +133,7 @@ func TestEnds(t *testing.T) { // D13, DWS-1
 	// It acknowledges what it can still lose, unless it is told not to.
 	w := &world{T: t, db: postgres.Start(t, "synchronous_commit=off", "wal_writer_delay=10s"), dir: filepath.Join(t.TempDir(), "data")}
 	w.launch("50")
-	w.found()
+	w.found(nil)
 	for cycle := range *cycles {
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan struct{})
@@ -182,6 +185,94 @@ func TestEnds(t *testing.T) { // D13, DWS-1
 		t.Error("the password is in the log")
 	}
 	t.Logf("%d cycles, %d records", *cycles, len(held))
+}
+
+// bucket waits until the bucket holds so many files below a directory, and returns
+// what is in them by name.
+func (w *world) bucket(dir string, want int) map[string]string {
+	w.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		names, err := filepath.Glob(filepath.Join(w.dir, "obs", "b", dir, "*.csv"))
+		if err != nil || time.Now().After(deadline) {
+			w.Fatalf("the bucket has %v in %s, not %d files: %v", names, dir, want, err)
+		}
+		if len(names) != want {
+			continue
+		}
+		files := make(map[string]string)
+		for _, name := range names {
+			content, err := os.ReadFile(name)
+			if err != nil {
+				w.Fatal(err)
+			}
+			files[filepath.Base(name)] = string(content)
+		}
+		return files
+	}
+}
+
+// TestStaging looks at a batch while it is loaded, and at one that cannot be.
+func TestStaging(t *testing.T) {
+	w := &world{T: t, db: postgres.Start(t), dir: filepath.Join(t.TempDir(), "data")}
+	w.launch("3")
+	w.found(object{"file_prefix": "a/stage", "retry_duration": "0"})
+	w.db.Query(t, "", "CREATE TABLE public.go ()")
+	locked := make(chan struct{})
+	go func() { // nobody can write to the table until there is a row in the other one
+		defer close(locked)
+		w.db.Query(t, "", `DO $$ BEGIN
+			LOCK TABLE public.t IN EXCLUSIVE MODE;
+			WHILE NOT EXISTS (SELECT 1 FROM public.go) LOOP PERFORM pg_sleep(0.01); END LOOP;
+		END $$`)
+	}()
+	for w.db.Query(t, "", "SELECT count(*) FROM pg_locks WHERE mode = 'ExclusiveLock' AND relation = 'public.t'::regclass")[0][0] == "0" {
+		time.Sleep(10 * time.Millisecond)
+	}
+	put := func(data ...string) {
+		t.Helper()
+		var records []harness.Record
+		for _, d := range data {
+			records = append(records, harness.Record{Data: []byte(d), Key: "k"})
+		}
+		if _, err := w.s.Client().Put(t.Context(), "s", records); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const first = "s-t-shardId-0000000000-0-2.csv"
+	put("1|a", "2|b", "3|c")
+	if got, want := w.bucket("a/stage", 1), (map[string]string{first: "1|a\n2|b\n3|c\n"}); !maps.Equal(got, want) { // DWS-1
+		t.Errorf("staged %q, want %q", got, want)
+	}
+	if got := w.db.Query(t, "", "SELECT count(*) FROM t"); got[0][0] != "0" {
+		t.Errorf("the table has %s rows before all are there", got[0][0])
+	}
+	w.db.Query(t, "", "INSERT INTO public.go DEFAULT VALUES")
+	<-locked
+	w.await(3)
+	w.bucket("a/stage", 0) // DWS-1, it is deleted
+
+	put("4|d", "five|e", "6|f")
+	const second = "s-t-shardId-0000000000-3-5.csv"
+	if got, want := w.bucket("a/stage/dws_error", 1), (map[string]string{second: "4|d\nfive|e\n6|f\n"}); !maps.Equal(got, want) { // DWS-9
+		t.Errorf("diverted %q, want %q", got, want)
+	}
+	w.bucket("a/stage", 0)
+	put("7|g", "8|h", "9|i") // and the task goes on
+	w.await(6)
+	if got := w.db.Query(t, "", "SELECT string_agg(id || data, ' ' ORDER BY id) FROM t"); got[0][0] != "1a 2b 3c 7g 8h 9i" {
+		t.Errorf("the table has %s", got[0][0])
+	}
+	var shown struct {
+		Partitions []struct{ Discard int }
+	}
+	w.call(http.MethodGet, "streams/s/transfer-tasks/t", nil, &shown)
+	discarded := 0
+	for _, p := range shown.Partitions {
+		discarded += p.Discard
+	}
+	if discarded != 3 {
+		t.Errorf("%d records are discarded, want 3", discarded)
+	}
 }
 
 var fence = regexp.MustCompile("(?s)```([a-z]+)\n(.*?)```")
