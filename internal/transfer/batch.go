@@ -25,6 +25,20 @@ type Intent struct {
 	Descriptor Descriptor `json:"descriptor"`
 	Stream     Stream     `json:"stream"`
 
+	// Parts are the objects of a batch that is split. When retention removes records
+	// of it, the batch begins at From, and so many of those before are Lost.
+	Parts []Part      `json:"parts,omitzero"` // empty is not none
+	From  storage.Seq `json:"from,omitempty"` // First, if it is less
+	Lost  int64       `json:"lost,omitempty"`
+
+	// Failed is when the destination failed first, in ms, if its type is one that
+	// gives up (D-8).
+	Failed int64 `json:"failed,omitempty"`
+
+	// Committing is set before the step by which the destination may have the
+	// batch, though it does not answer.
+	Committing bool `json:"committing,omitempty"`
+
 	// Diverted is set before a batch that could not be delivered is written to
 	// the error directory; it is never offered to the destination again.
 	Diverted bool `json:"diverted,omitempty"`
@@ -32,6 +46,10 @@ type Intent struct {
 	// Version of the rules by which names and bytes are made.
 	Version int `json:"version"`
 }
+
+// from is the first record of the batch that was not removed by retention when
+// that was looked at last.
+func (i *Intent) from() storage.Seq { return max(i.First, i.From) }
 
 // intentVersion is the only version of the rules so far.
 const intentVersion = 1

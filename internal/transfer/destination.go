@@ -43,8 +43,8 @@ type Sink interface {
 	Close()
 }
 
-// A Settler is a Sink that can tell whether it has a batch whose records are no
-// longer kept.
+// A Settler is a Sink that can tell whether it has a batch, without its records.
+// False also means that no earlier attempt will bring it there yet.
 type Settler interface {
 	Delivered(ctx context.Context, b Batch) (bool, error)
 }
@@ -61,6 +61,12 @@ type Batch struct {
 	// Records are those from First to Last that could be read: decompressed,
 	// without the bad ones.
 	Records []storage.Record
+
+	// Committing is called before the step after which the batch may have taken
+	// effect without an answer. From then on it goes to the error directory only
+	// when the sink, a Settler, says that the destination does not have it. An
+	// error forbids the step. Nil does nothing.
+	Committing func() error
 
 	fileName string  // template of names, "" for the default one
 	files    []*file // of an OBS task: the same records, once they were cut

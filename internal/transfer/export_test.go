@@ -1,6 +1,11 @@
 package transfer
 
-import "disd/internal/storage/catalog"
+import (
+	"strconv"
+
+	"disd/internal/storage"
+	"disd/internal/storage/catalog"
+)
 
 // Step begins what is due and waits until it has ended.
 func (t *Tasks) Step() {
@@ -11,12 +16,19 @@ func (t *Tasks) Step() {
 	}
 }
 
-// Gaps returns the first and last numbers of a task's gaps.
-func (t *Tasks) Gaps(streamID string) (all [][2]string) {
+// A GapRow is a gap with its first number.
+type GapRow struct {
+	First storage.Seq
+	Gap
+}
+
+// Gaps returns a task's gaps.
+func (t *Tasks) Gaps(streamID string) (all []GapRow) {
 	t.opts.DB.View(func(tx *catalog.Tx) error {
 		return gaps.Each(tx, []string{streamID}, func(key []string, g Gap) error {
-			all = append(all, [2]string{key[3], g.Last.String()})
-			return nil
+			first, err := strconv.ParseInt(key[3], 10, 64)
+			all = append(all, GapRow{storage.Seq(first), g})
+			return err
 		})
 	})
 	return all

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,20 +40,20 @@ func (objects) Deliver(ctx context.Context, b Batch) (rejected int64, err error)
 		if err != nil {
 			return 0, err
 		}
-		if err := b.Target.Store.Put(ctx, b.Target.Descriptor.Text("obs_bucket_path"), f.key(&b), content); err != nil {
+		if err := b.Target.Store.Put(ctx, b.Target.Descriptor.Text("obs_bucket_path"), b.key(f.Part), content); err != nil {
 			return 0, err
 		}
 	}
 	return 0, nil
 }
 
-// Delivered implements Settler. Which objects a batch was split into cannot be
-// told without its records.
+// Delivered implements Settler, for batches that are one object. Of the others
+// their owner knows the parts.
 func (objects) Delivered(ctx context.Context, b Batch) (bool, error) {
 	if b.Target.Descriptor.split() {
 		return false, nil
 	}
-	return b.Target.Store.Has(ctx, b.Target.Descriptor.Text("obs_bucket_path"), b.key(b.Generated, b.First, b.Last))
+	return b.Target.Store.Has(ctx, b.Target.Descriptor.Text("obs_bucket_path"), b.key(b.whole()))
 }
 
 // delimiter ends each record of a text file (4.3-N1, 4.3-N2).
@@ -77,9 +78,25 @@ func (d Descriptor) timeFormat() string {
 	return ""
 }
 
-// A file is what becomes one object.
+// A Part is what becomes one object: a whole batch, or of one that is split over
+// directories, the records of one directory.
+type Part struct {
+	Dir     string      `json:"dir,omitempty"` // of the time
+	First   storage.Seq `json:"first"`
+	Last    storage.Seq `json:"last"`
+	Records int         `json:"records"`         // number of those that are good
+	There   bool        `json:"there,omitempty"` // it is at the destination: what is left of it in the log is not delivered
+}
+
+// whole is the only part of a batch that is not split, but for its number of
+// records.
+func (b *Batch) whole() Part {
+	return Part{Dir: layoutOf(b.Target.Descriptor.timeFormat(), b.Generated), First: b.First, Last: b.Last}
+}
+
+// A file is a part with its records.
 type file struct {
-	at      time.Time // of its directory
+	Part
 	records []storage.Record
 	table   *format.Table // the same records in a Parquet file
 }
@@ -89,15 +106,6 @@ func (f *file) content(delimiter string) ([]byte, error) {
 		return f.table.File()
 	}
 	return delimited(f.records, delimiter), nil
-}
-
-// key names the object: by the numbers of the batch, or of its own records when
-// the batch is split.
-func (f *file) key(b *Batch) string {
-	if !b.Target.Descriptor.split() {
-		return b.key(f.at, b.First, b.Last)
-	}
-	return b.key(f.at, f.records[0].Seq, f.records[len(f.records)-1].Seq)
 }
 
 // cut returns the files of a batch whose records are all good.
@@ -117,16 +125,41 @@ func (b *Batch) cut() ([]*file, error) {
 	return c.files, nil
 }
 
+// parts returns what a batch is split into; nil when it is not.
+func (b *Batch) parts() (parts []Part) {
+	if b.Target.Descriptor.split() {
+		for _, f := range b.files {
+			parts = append(parts, f.Part)
+		}
+	}
+	return parts
+}
+
+// restrict leaves of a batch that is split the parts to deliver, with the names that they
+// had when all their records were there.
+func (b *Batch) restrict(parts []Part) {
+	files := b.files
+	b.files, b.Records = []*file{}, b.Records[:0]
+	for _, f := range files {
+		if i := slices.IndexFunc(parts, func(p Part) bool { return p.Dir == f.Dir && !p.There }); i >= 0 {
+			f.Part = parts[i]
+			b.files, b.Records = append(b.files, f), append(b.Records, f.records...)
+		}
+	}
+}
+
 // A cutter cuts a batch into files, in the order of their first records.
 type cutter struct {
 	batch *Batch
+	whole Part
+	split bool
 	form  *format.Parquet // nil for text
 	files []*file
 	byDir map[string]*file
 }
 
 func newCutter(b *Batch) (*cutter, error) {
-	c := &cutter{batch: b, byDir: make(map[string]*file)}
+	c := &cutter{batch: b, whole: b.whole(), split: b.Target.Descriptor.split(), byDir: make(map[string]*file)}
 	if b.Target.Descriptor.Text("destination_file_type") != parquetFile {
 		return c, nil
 	}
@@ -140,16 +173,16 @@ func newCutter(b *Batch) (*cutter, error) {
 
 // add puts a record into its file. Its error says why the record is bad.
 func (c *cutter) add(r storage.Record) error {
-	at, dir := c.batch.Generated, ""
-	if d := c.batch.Target.Descriptor; d.split() {
-		if own, ok := c.batch.timeOf(r.Data); ok {
-			at = own
+	part := c.whole
+	if c.split {
+		part.First, part.Last = r.Seq, r.Seq
+		if at, ok := c.batch.timeOf(r.Data); ok {
+			part.Dir = layoutOf(c.batch.Target.Descriptor.timeFormat(), at)
 		}
-		dir = layoutOf(d.timeFormat(), at)
 	}
-	f := c.byDir[dir]
+	f := c.byDir[part.Dir]
 	if f == nil {
-		f = &file{at: at}
+		f = &file{Part: part}
 		if c.form != nil {
 			f.table = c.form.Table()
 		}
@@ -160,19 +193,20 @@ func (c *cutter) add(r storage.Record) error {
 		}
 	}
 	if f.records = append(f.records, r); len(f.records) == 1 {
-		c.files, c.byDir[dir] = append(c.files, f), f
+		c.files, c.byDir[part.Dir] = append(c.files, f), f
 	}
+	f.Records, f.Last = len(f.records), part.Last
 	return nil
 }
 
 // key is the name of an object in its bucket (OBS-1).
-func (b *Batch) key(at time.Time, first, last storage.Seq) string {
+func (b *Batch) key(p Part) string {
 	d := b.Target.Descriptor
 	ext := ".txt"
 	if d.Text("destination_file_type") == parquetFile {
 		ext = ".parquet"
 	}
-	return join(d.Text("file_prefix"), layoutOf(d.timeFormat(), at), b.Name(first, last, ext))
+	return join(d.Text("file_prefix"), p.Dir, b.Name(p.First, p.Last, ext))
 }
 
 // layouts translates the letters of time formats into Go's.

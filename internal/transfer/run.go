@@ -31,7 +31,6 @@ type run struct {
 type failure struct {
 	err      error // of the last attempt, nil when it succeeded
 	attempts int
-	since    time.Time
 	retry    time.Time // the next attempt
 }
 
@@ -200,10 +199,13 @@ func (t *Tasks) deliverNext(ctx context.Context, k *task, r *run, log storage.Lo
 		return err
 	}
 	diverted, outcome := r.intent.Diverted, Delivered
-	if diverted {
+	switch {
+	case diverted:
 		outcome = Diverted
+	case r.intent.From > r.intent.First:
+		outcome = Settled
 	}
-	if err := t.attest(ctx, &b.Batch, r.position.Start, outcome, discarded); err != nil {
+	if err := t.attest(ctx, &b.Batch, r.position.Start, outcome, discarded+r.intent.Lost); err != nil {
 		return err
 	}
 	if err := t.pass(k, &row, r, b, discarded); err != nil || !diverted {
@@ -242,10 +244,12 @@ func (t *Tasks) announce(ctx context.Context, k *task, row *Task, r *run, log st
 		Generated: t.opts.Now().UnixMilli(), Zone: t.opts.Zone.String(), FileName: t.opts.FileName,
 		Revision: row.Revision, Descriptor: row.Descriptor, Stream: stream, Version: intentVersion,
 	}
-	if err := t.record(k, row, r, intent); err != nil {
+	b, err := t.assemble(row, r.partition, intent, c.Records)
+	if err != nil {
 		return nil, err
 	}
-	return t.assemble(row, r, c.Records)
+	intent.Parts = b.parts()
+	return b, t.record(k, row, r, intent)
 }
 
 // A batch in hand.
@@ -254,8 +258,9 @@ type batch struct {
 	spoiled []bad
 }
 
-func (t *Tasks) assemble(row *Task, r *run, records []storage.Record) (*batch, error) {
-	b, err := t.batch(row, r.partition, r.intent)
+// assemble makes the batch of an intent from those of its records that are left.
+func (t *Tasks) assemble(row *Task, partition int32, i *Intent, records []storage.Record) (*batch, error) {
+	b, err := t.batch(row, partition, i)
 	if err != nil {
 		return nil, err
 	}
@@ -266,30 +271,33 @@ func (t *Tasks) assemble(row *Task, r *run, records []storage.Record) (*batch, e
 
 // record makes an intent durable, in place of an earlier one.
 func (t *Tasks) record(k *task, row *Task, r *run, i *Intent) error {
-	err := t.opts.DB.Update(func(tx *catalog.Tx) error {
-		if err := row.stored(tx); err != nil {
-			return err
-		}
-		return intents.Put(tx, *i, row.key(r.partition)...)
-	})
-	if err == nil {
-		k.mu.Lock()
-		r.intent = i
-		k.mu.Unlock()
-	}
-	return err
+	return t.update(k, row, r, r.position, i, nil)
 }
 
 // resumeBatch reads the records of an open intent again.
 func (t *Tasks) resumeBatch(ctx context.Context, k *task, row *Task, r *run, log storage.Log) (*batch, error) {
-	records, err := readRange(ctx, log, r.intent.First, r.intent.Last)
+	records, err := readRange(ctx, log, r.intent.from(), r.intent.Last)
 	if errors.Is(err, storage.ErrTrimmed) {
 		return nil, t.settle(ctx, k, row, r, log)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return t.assemble(row, r, records)
+	b, err := t.assemble(row, r.partition, r.intent, records)
+	if err != nil {
+		return nil, err
+	}
+	if r.intent.Parts != nil {
+		b.restrict(r.intent.Parts)
+		return b, nil
+	}
+	parts := b.parts()
+	if parts == nil {
+		return b, nil
+	}
+	anew := *r.intent // addressed to a task whose batches are split
+	anew.Parts = parts
+	return b, t.record(k, row, r, &anew)
 }
 
 func readRange(ctx context.Context, log storage.Log, first, last storage.Seq) (all []storage.Record, err error) {
@@ -318,6 +326,9 @@ func (t *Tasks) settle(ctx context.Context, k *task, row *Task, r *run, log stor
 	if attested {
 		return t.pass(k, row, r, &batch{Batch: b}, 0)
 	}
+	if r.intent.Parts != nil {
+		return t.settleParts(ctx, k, row, r, log)
+	}
 	done, err := t.delivered(ctx, b)
 	if err != nil {
 		return err
@@ -329,6 +340,63 @@ func (t *Tasks) settle(ctx context.Context, k *task, row *Task, r *run, log stor
 		return err
 	}
 	return t.pass(k, row, r, &batch{Batch: b}, 0)
+}
+
+// settleParts takes out of an intent the records that retention removed. Those are
+// no gap that lie in parts which are at the destination; nothing else of such a part
+// is delivered again either.
+func (t *Tasks) settleParts(ctx context.Context, k *task, row *Task, r *run, log storage.Log) error {
+	i := *r.intent
+	oldest, _ := log.Bounds()
+	gone := min(oldest, i.Last+1)
+	records, err := readRange(ctx, log, gone, i.Last)
+	if err != nil {
+		return err
+	}
+	b, err := t.assemble(row, r.partition, &i, records)
+	if err != nil {
+		return err
+	}
+	left := make(map[string]int) // good records by directory
+	for _, f := range b.files {
+		left[f.Dir] = f.Records
+	}
+	from := i.from()
+	var kept int64                                        // of the records that are gone
+	bad := int64(i.Last-from) + 1 - int64(len(b.spoiled)) // of the same, once the good ones are taken off
+	i.Parts = []Part{}
+	for _, p := range r.intent.Parts {
+		bad -= int64(p.Records)
+		if p.There, err = b.Target.Store.Has(ctx, b.Target.Descriptor.Text("obs_bucket_path"), b.key(p)); err != nil {
+			return err
+		}
+		if p.There {
+			kept += int64(p.Records - left[p.Dir])
+		}
+		if p.Records = left[p.Dir]; p.Records > 0 {
+			i.Parts = append(i.Parts, p)
+		}
+	}
+	discarded := int64(gone-from) - kept
+	i.From, i.Lost = gone, i.Lost+discarded
+	p := r.position
+	p.Discarded += discarded
+	if aside, err := b.aside(ctx); err != nil {
+		return err
+	} else if aside {
+		kept += bad
+	}
+	gap := Gap{Last: gone - 1, Found: t.opts.Now().UnixMilli(), Kept: kept}
+	lost := int64(gone-from) - kept
+	if lost > 0 {
+		t.lost(k, r, from, gap)
+	}
+	return t.update(k, row, r, p, &i, func(tx *catalog.Tx) error {
+		if lost == 0 {
+			return nil
+		}
+		return gaps.Put(tx, gap, append(row.key(r.partition), padded(int64(from), 19))...)
+	})
 }
 
 func (t *Tasks) delivered(ctx context.Context, b Batch) (bool, error) {
@@ -365,12 +433,16 @@ func (t *Tasks) skipLost(ctx context.Context, k *task, row *Task, r *run, log st
 	if err := t.attestLoss(ctx, row, r, first, oldest-1); err != nil {
 		return err
 	}
-	t.opts.Logger.Error("retention removed records before a transfer task read them", "task", k.name,
-		"stream_id", k.streamID, "partition", r.partition, "first", first, "last", oldest-1)
-	return t.move(k, row, r, p, func(tx *catalog.Tx) error {
-		key := append(row.key(r.partition), padded(int64(first), 19))
-		return gaps.Put(tx, Gap{Last: oldest - 1, Found: t.opts.Now().UnixMilli()}, key...)
+	gap := Gap{Last: oldest - 1, Found: t.opts.Now().UnixMilli()}
+	t.lost(k, r, first, gap)
+	return t.update(k, row, r, p, nil, func(tx *catalog.Tx) error {
+		return gaps.Put(tx, gap, append(row.key(r.partition), padded(int64(first), 19))...)
 	})
+}
+
+func (t *Tasks) lost(k *task, r *run, first storage.Seq, gap Gap) {
+	t.opts.Logger.Error("retention removed records before a transfer task delivered them", "task", k.name,
+		"stream_id", k.streamID, "partition", r.partition, "first", first, "last", gap.Last, "delivered_of_them", gap.Kept)
 }
 
 // attestLoss writes the manifest of records that were lost.
@@ -392,19 +464,28 @@ func (t *Tasks) attestLoss(ctx context.Context, row *Task, r *run, first, last s
 	return t.attest(ctx, &b, r.position.Start, Lost, int64(last-first)+1)
 }
 
-// move records a new position and the end of the intent, in one transaction
-// with whatever also does.
-func (t *Tasks) move(k *task, row *Task, r *run, p Position, also func(*catalog.Tx) error) error {
+// update records a position, and the intent or, if that is nil, its end, in one
+// transaction with whatever also does; nil does nothing.
+func (t *Tasks) update(k *task, row *Task, r *run, p Position, i *Intent, also func(*catalog.Tx) error) error {
 	err := t.opts.DB.Update(func(tx *catalog.Tx) error {
 		if err := row.stored(tx); err != nil {
 			return err
 		}
 		key := row.key(r.partition)
-		return errors.Join(positions.Put(tx, p, key...), intents.Delete(tx, key...), also(tx))
+		errs := []error{positions.Put(tx, p, key...)}
+		if i != nil {
+			errs = append(errs, intents.Put(tx, *i, key...))
+		} else {
+			errs = append(errs, intents.Delete(tx, key...))
+		}
+		if also != nil {
+			errs = append(errs, also(tx))
+		}
+		return errors.Join(errs...)
 	})
 	if err == nil {
 		k.mu.Lock()
-		r.position, r.intent = p, nil
+		r.position, r.intent = p, i
 		k.mu.Unlock()
 	}
 	return err
@@ -415,24 +496,54 @@ func (t *Tasks) move(k *task, row *Task, r *run, p Position, also func(*catalog.
 // returns how many records did not reach the destination.
 func (t *Tasks) deliver(ctx context.Context, k *task, row *Task, r *run, b *batch) (discarded int64, err error) {
 	discarded = int64(len(b.spoiled))
-	if err := t.setAside(ctx, b); err != nil {
+	if err := t.setAside(ctx, r, b); err != nil {
 		return 0, err
 	}
 	if len(b.Records) == 0 {
 		return discarded, nil
 	}
 	if !r.intent.Diverted {
-		rejected, err := t.offer(ctx, b.Batch)
-		if err == nil || !t.exhausted(k, r, b) || errors.Is(err, ErrRefused) || ctx.Err() != nil {
-			return discarded + rejected, err
+		b.Committing = func() error {
+			committing := *r.intent
+			committing.Committing = true
+			return t.record(k, row, r, &committing)
 		}
-		diverted := *r.intent
-		diverted.Diverted = true
-		if err := t.record(k, row, r, &diverted); err != nil {
-			return 0, err
+		rejected, err := t.offer(ctx, b.Batch)
+		if err != nil {
+			err = t.giveUp(ctx, k, row, r, b, err)
+		}
+		if !r.intent.Diverted {
+			return discarded + rejected, err
 		}
 	}
 	return discarded + int64(len(b.Records)), t.divert(ctx, b)
+}
+
+// giveUp diverts a batch that has failed as long as it may, by its intent. It
+// returns why it failed.
+func (t *Tasks) giveUp(ctx context.Context, k *task, row *Task, r *run, b *batch, failure error) error {
+	d := b.Target.Descriptor
+	if d.Type == OBS || errors.Is(failure, ErrRefused) || ctx.Err() != nil {
+		return failure // OBS tasks try without end (D-8, D-11)
+	}
+	next, now := *r.intent, t.opts.Now()
+	if next.Failed == 0 {
+		next.Failed = now.UnixMilli()
+	}
+	since := time.UnixMilli(max(next.Failed, row.Started))
+	if next.Diverted = now.Sub(since) >= d.Retry(); next.Diverted && next.Committing {
+		there, err := t.delivered(ctx, b.Batch)
+		if err != nil || there { // the next attempt will find it, or out
+			return errors.Join(failure, err)
+		}
+	}
+	if !next.Diverted && next.Failed == r.intent.Failed {
+		return failure
+	}
+	if err := t.record(k, row, r, &next); err != nil {
+		return errors.Join(failure, err)
+	}
+	return failure
 }
 
 func (t *Tasks) offer(ctx context.Context, b Batch) (rejected int64, err error) {
@@ -444,33 +555,28 @@ func (t *Tasks) offer(ctx context.Context, b Batch) (rejected int64, err error) 
 	return sink.Deliver(ctx, b)
 }
 
-// exhausted reports whether a batch has failed as long as it may. OBS tasks try
-// without end (D-8, D-11).
-func (t *Tasks) exhausted(k *task, r *run, b *batch) bool {
-	d := b.Target.Descriptor
-	if d.Type == OBS {
-		return false
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	since, now := r.failure.since, t.opts.Now()
-	if r.failure.attempts == 0 {
-		since = now
-	}
-	return now.Sub(since) >= d.Retry()
-}
-
 // setAside writes the bad records of a batch, with the reason of each, to the
 // error directory.
-func (t *Tasks) setAside(ctx context.Context, b *batch) error {
-	if len(b.spoiled) == 0 {
+func (t *Tasks) setAside(ctx context.Context, r *run, b *batch) error {
+	bucket, key := b.errorObject(".bad.json")
+	if len(b.spoiled) == 0 || bucket == "" { // CT-7
 		return nil
 	}
-	bucket, key := b.errorObject(".bad.json")
-	if bucket == "" {
-		return nil // CT-7
+	if r.intent.from() > r.intent.First {
+		if aside, err := b.aside(ctx); err != nil || aside { // with others that are gone
+			return err
+		}
 	}
 	return b.Target.Store.Put(ctx, bucket, key, lines(b.spoiled))
+}
+
+// aside reports whether the bad records of a batch were set aside.
+func (b *Batch) aside(ctx context.Context) (bool, error) {
+	bucket, key := b.errorObject(".bad.json")
+	if bucket == "" {
+		return false, nil
+	}
+	return b.Target.Store.Has(ctx, bucket, key)
 }
 
 // divert writes a batch to the error directory, as it would have been staged.
@@ -494,7 +600,7 @@ func (t *Tasks) pass(k *task, row *Task, r *run, b *batch, discarded int64) erro
 	if !diverted {
 		p.Last, p.Delivered = b.Last, t.opts.Now().UnixMilli()
 	}
-	if err := t.move(k, row, r, p, func(*catalog.Tx) error { return nil }); err != nil {
+	if err := t.update(k, row, r, p, nil, nil); err != nil {
 		return err
 	}
 	if diverted {
@@ -539,17 +645,20 @@ func (k *task) setFailure(r *run, f failure) {
 	r.failure = f
 }
 
-// refused stops the task, unless the batch was meant for a destination that the
-// task no longer has: it is then addressed anew.
+// refused stops the task, unless the batch was meant for a destination or a schema
+// that the task no longer has: it is then addressed anew.
 func (t *Tasks) refused(k *task, r *run, err error) {
 	row := k.snapshot()
-	if r.intent != nil && r.intent.Revision != row.Revision {
-		anew := *r.intent
-		anew.Revision, anew.Descriptor = row.Revision, row.Descriptor
-		if err := t.record(k, &row, r, &anew); err != nil {
-			t.fail(k, r, err)
+	if r.intent != nil {
+		stream, gone := t.opts.Streams.Describe(k.streamID)
+		if gone == nil && (r.intent.Revision != row.Revision || !r.intent.Stream.same(stream)) {
+			anew := *r.intent
+			anew.Revision, anew.Descriptor, anew.Stream, anew.Parts = row.Revision, row.Descriptor, stream, nil
+			if err := t.record(k, &row, r, &anew); err != nil {
+				t.fail(k, r, err)
+			}
+			return
 		}
-		return
 	}
 	t.opts.Logger.Error("a transfer task stops: its destination refused a batch", "task", k.name,
 		"stream_id", k.streamID, "partition", r.partition, "error", err)
@@ -568,7 +677,6 @@ func (t *Tasks) fail(k *task, r *run, err error) {
 	defer k.mu.Unlock()
 	f := &r.failure
 	if f.attempts == 0 {
-		f.since = now
 		t.opts.Logger.Warn("a transfer task cannot deliver and tries again", "task", k.name,
 			"stream_id", k.streamID, "partition", r.partition, "error", err)
 	}

@@ -191,6 +191,15 @@ func (r *rig) status() transfer.Status {
 	return s
 }
 
+// gaps shows the gaps of all tasks.
+func (r *rig) gaps() string {
+	var all []string
+	for _, g := range r.tasks.Gaps(streamID) {
+		all = append(all, fmt.Sprintf("%d-%d", g.First, g.Last))
+	}
+	return strings.Join(all, " ")
+}
+
 // objects returns what the bucket on a disk holds, by key.
 func objects(t testing.TB, disk vfs.FS) map[string]string {
 	t.Helper()
@@ -328,7 +337,7 @@ func TestPartitionsEnd(t *testing.T) { // D-5, D-9
 	if s := r.status(); len(s.Partitions) != 0 {
 		t.Errorf("expired partitions are shown: %+v", s)
 	}
-	if got := fmt.Sprint(r.tasks.Gaps(streamID)); got != "[[0000000000000000000 1]]" {
+	if got := r.gaps(); got != "0-1" {
 		t.Errorf("gaps %s", got)
 	}
 }
@@ -398,7 +407,7 @@ func TestStopAndStart(t *testing.T) { // E26-R2, E27-R1
 	if got := objects(t, r.disk)["s-t-shardId-0000000000-3-3.txt"]; got != "d\n" {
 		t.Errorf("E26-R2: delivered %v", objects(t, r.disk))
 	}
-	if got := fmt.Sprint(r.tasks.Gaps(streamID)); got != "[[0000000000000000001 2]]" {
+	if got := r.gaps(); got != "1-2" {
 		t.Errorf("gaps %s", got)
 	}
 }
@@ -511,6 +520,28 @@ func TestRefusal(t *testing.T) { // ERROR of 4.2, E26-R1, E48-R2
 	}
 }
 
+// TestSchemaIsMended: a batch that is refused because of the stream's schema goes
+// on when that was changed.
+func TestSchemaIsMended(t *testing.T) { // E8-R6, E26-R1
+	r := newRig(t, 1)
+	d := &table{refuses: fmt.Errorf("%w: no such column", transfer.ErrRefused)}
+	r.load(d, "")
+	r.put(0, "1,2")
+	r.round()
+	if s := r.status(); s.State != transfer.Failed {
+		t.Fatalf("status %+v", s)
+	}
+	r.stream.Schema = `{"type":"record","name":"r","fields":[{"name":"a","type":"string"}]}`
+	d.schema = r.stream.Schema
+	if err := r.tasks.Start(streamID, []string{"t"}); err != nil {
+		t.Fatal(err)
+	}
+	r.round()
+	if s := r.status(); s.State != transfer.Running || fmt.Sprint(d.rows) != "[1,2]" {
+		t.Errorf("the table has %v, status %+v", d.rows, s)
+	}
+}
+
 // TestCrash takes the machine away at every call of the file system, keeps any
 // part of what was not synced, starts again with other limits, and compares all
 // that was delivered with all that was put.
@@ -572,7 +603,7 @@ func TestRetentionOvertakesBatch(t *testing.T) { // D-9, D13
 		arrived bool
 		discard int64
 		gaps    string
-	}{{true, 0, "[]"}, {false, 2, "[[0000000000000000000 1]]"}} {
+	}{{true, 0, ""}, {false, 2, "0-1"}} {
 		r := newRig(t, 1)
 		f := r.failing()
 		r.create("")
@@ -588,7 +619,7 @@ func TestRetentionOvertakesBatch(t *testing.T) { // D-9, D13
 		if p := s.Partitions[0]; p.Discarded != tt.discard || p.Next != 3 || s.State != transfer.Running {
 			t.Errorf("arrived %v: %+v", tt.arrived, s)
 		}
-		if got := fmt.Sprint(r.tasks.Gaps(streamID)); got != tt.gaps {
+		if got := r.gaps(); got != tt.gaps {
 			t.Errorf("arrived %v: gaps %s", tt.arrived, got)
 		}
 		if got := objects(t, r.disk)["s-t-shardId-0000000000-2-2.txt"]; got != "c\n" {
@@ -637,12 +668,17 @@ func TestDirectoryOfTheRecord(t *testing.T) { // OBS-3
 }
 
 // A table is a destination with retry_duration, which fails as told and rejects
-// empty records.
+// empty records. Like a database it knows which batches it has.
 type table struct {
-	password string // that it wants
 	mu       sync.Mutex
-	err      error
+	password string // that it wants
+	err      error  // it cannot be reached
+	refuses  error  // nor load anything, unless the stream has the schema
+	schema   string
+	commit   error // nor answers to a commit, after which the batch is there if it arrives
+	arrives  bool
 	rows     []string
+	loaded   map[storage.Seq]bool // first numbers
 }
 
 func (d *table) Check(context.Context, transfer.Target) error { return nil }
@@ -659,6 +695,18 @@ func (d *table) Deliver(_ context.Context, b transfer.Batch) (rejected int64, er
 	if d.err != nil {
 		return 0, d.err
 	}
+	if d.loaded[b.First] {
+		return 0, nil
+	}
+	if d.refuses != nil && (d.schema == "" || d.schema != b.Target.Stream.Schema) {
+		return 0, d.refuses
+	}
+	if err := b.Committing(); err != nil {
+		return 0, err
+	}
+	if d.commit != nil && !d.arrives {
+		return 0, d.commit
+	}
 	for _, rec := range b.Records {
 		if len(rec.Data) == 0 {
 			rejected++
@@ -666,25 +714,44 @@ func (d *table) Deliver(_ context.Context, b transfer.Batch) (rejected int64, er
 		}
 		d.rows = append(d.rows, string(rec.Data))
 	}
-	return rejected, nil
+	if d.loaded == nil {
+		d.loaded = make(map[storage.Seq]bool)
+	}
+	d.loaded[b.First] = true
+	return rejected, d.commit
+}
+func (d *table) Delivered(_ context.Context, b transfer.Batch) (bool, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.err != nil || d.commit != nil {
+		return false, errors.New("cannot be asked")
+	}
+	return d.loaded[b.First], nil
+}
+
+// load makes a DWS task "t" with more members, that delivers to d.
+func (r *rig) load(d *table, members string) {
+	r.Helper()
+	d.password, r.stream.DataType = "secret", "CSV"
+	r.opts.Destinations = map[transfer.Type]transfer.Opener{transfer.DWS: d}
+	r.open(r.disk)
+	desc, err := transfer.Parse(transfer.DWS, json.RawMessage(`{"task_name":"t","agency_name":"a","deliver_time_interval":30,"dws_cluster_name":"c",
+		"dws_cluster_id":"c","dws_database_name":"d","dws_schema":"s","dws_table_name":"t","dws_delimiter":",","user_name":"u","user_password":"secret",
+		"kms_user_key_name":"k","kms_user_key_id":"k","obs_bucket_path":"b"`+members+`}`))
+	if err != nil {
+		r.Fatal(err)
+	}
+	if err := r.tasks.Create(r.Context(), streamID, desc); err != nil {
+		r.Fatal(err)
+	}
 }
 
 func TestErrorDirectory(t *testing.T) { // D-8, D-9, DWS-9
 	for _, retry := range []int{0, 10} {
 		r := newRig(t, 1)
-		d := &table{password: "secret", err: errors.New("no such relation")}
-		r.stream.DataType = "CSV"
-		r.opts.Destinations = map[transfer.Type]transfer.Opener{transfer.DWS: d}
+		d := &table{err: errors.New("no such relation")}
 		f := r.failing()
-		desc, err := transfer.Parse(transfer.DWS, json.RawMessage(`{"task_name":"t","agency_name":"a","deliver_time_interval":30,"dws_cluster_name":"c",
-			"dws_cluster_id":"c","dws_database_name":"d","dws_schema":"s","dws_table_name":"t","dws_delimiter":",","user_name":"u","user_password":"secret",
-			"kms_user_key_name":"k","kms_user_key_id":"k","obs_bucket_path":"b","file_prefix":"p","retry_duration":`+strconv.Itoa(retry)+`}`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := r.tasks.Create(t.Context(), streamID, desc); err != nil {
-			t.Fatal(err)
-		}
+		r.load(d, `,"file_prefix":"p","retry_duration":`+strconv.Itoa(retry))
 		r.put(0, "1,2", "3,4")
 		r.advance(30 * time.Second)
 		if retry > 0 {
@@ -711,6 +778,79 @@ func TestErrorDirectory(t *testing.T) { // D-8, D-9, DWS-9
 		r.round()
 		if s := r.status(); s.State != transfer.Running || fmt.Sprint(d.rows) != "[5,6]" || s.Partitions[0].Discarded != 3 {
 			t.Errorf("retry %d: the table has %v, status %+v", retry, d.rows, s)
+		}
+	}
+}
+
+// TestRetryOutlivesRestarts: a server that ends again and again gives up no later,
+// and an owner who starts the task gives it the whole time again.
+func TestRetryOutlivesRestarts(t *testing.T) { // D-8, Q-13
+	for _, tt := range []struct {
+		started bool
+		want    string
+	}{{false, "0s 40s 80s 120s"}, {true, "0s 40s 80s 120s 160s 200s"}} {
+		r := newRig(t, 1)
+		d := &table{err: errors.New("down")}
+		r.load(d, `,"retry_duration":100`)
+		r.put(0, "1,2")
+		r.advance(30 * time.Second)
+		begun := r.now
+		var attempts []string
+		for len(objects(t, r.disk)) == 0 && len(attempts) < 10 {
+			r.tasks.Step()
+			attempts = append(attempts, r.now.Sub(begun).String())
+			r.advance(40 * time.Second)
+			r.open(r.disk)
+			if tt.started && len(attempts) == 2 {
+				if err := r.tasks.Start(streamID, []string{"t"}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if got := strings.Join(attempts, " "); got != strings.NewReplacer("80s", "1m20s", "120s", "2m0s", "160s", "2m40s", "200s", "3m20s").Replace(tt.want) {
+			t.Errorf("started %v: attempts at %s, want %s", tt.started, got, tt.want)
+		}
+	}
+}
+
+// TestUnclearCommit: what the destination may have, though it did not say so, goes
+// to the error directory only when it says that it does not.
+func TestUnclearCommit(t *testing.T) { // D13, D-8
+	for _, tt := range []struct {
+		name    string
+		arrived bool
+		restart bool
+		want    string // rows, objects
+	}{
+		{"it has the batch", true, false, "[1,2] map[]"},
+		{"it does not", false, false, "[] map[dws_error/s-t-shardId-0000000000-0-0.csv:1,2\n]"},
+		{"it has the batch, and the server ended", true, true, "[1,2] map[]"},
+	} {
+		r := newRig(t, 1)
+		d := &table{commit: errors.New("no answer"), arrives: tt.arrived}
+		r.load(d, `,"retry_duration":0`)
+		r.put(0, "1,2")
+		r.advance(30 * time.Second)
+		r.tasks.Step()
+		d.commit, d.err = nil, errors.New("not reachable")
+		for range 3 {
+			if tt.restart {
+				r.open(r.disk)
+			}
+			r.advance(time.Hour)
+			r.tasks.Step()
+			if s := r.status(); s.State != transfer.Abnormal || s.Partitions[0].Next != 0 || len(objects(t, r.disk)) > 0 {
+				t.Errorf("%s: while that is not known: %+v, %v", tt.name, s, objects(t, r.disk))
+			}
+		}
+		d.err, d.refuses = nil, errors.New("not now")
+		r.advance(time.Hour)
+		r.tasks.Step()
+		d.refuses = nil
+		r.advance(time.Hour)
+		r.tasks.Step()
+		if got := fmt.Sprint(d.rows, objects(t, r.disk)); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 		}
 	}
 }
@@ -892,20 +1032,9 @@ func TestEverythingAtOnce(t *testing.T) {
 
 func TestSecretsAtRest(t *testing.T) { // E25-R2
 	r := newRig(t, 1)
-	r.stream.DataType = "CSV"
-	r.opts.Destinations = map[transfer.Type]transfer.Opener{transfer.DWS: &table{password: "secret"}}
 	first, second := bytes.Repeat([]byte{7}, 32), bytes.Repeat([]byte{8}, 32)
 	r.opts.Keys = [][]byte{first}
-	r.open(r.disk)
-	d, err := transfer.Parse(transfer.DWS, json.RawMessage(`{"task_name":"t","agency_name":"a","deliver_time_interval":30,"dws_cluster_name":"c",
-		"dws_cluster_id":"c","dws_database_name":"d","dws_schema":"s","dws_table_name":"t","dws_delimiter":",","user_name":"u","user_password":"secret",
-		"kms_user_key_name":"k","kms_user_key_id":"k","obs_bucket_path":"b"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.tasks.Create(t.Context(), streamID, d); err != nil {
-		t.Fatal(err)
-	}
+	r.load(&table{}, "")
 	if text := fmt.Sprintf("%+v", r.status()); strings.Contains(text, "secret") {
 		t.Errorf("shown: %s", text)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -25,6 +26,12 @@ type Stream struct {
 	Delimiter   string           `json:"delimiter,omitempty"`   // of CSV fields
 	Partitions  []PartitionState `json:"-"`                     // by id, the expired ones too
 	Retention   time.Duration    `json:"-"`                     // how long a record is kept
+}
+
+// same reports whether records mean the same by both descriptions.
+func (s Stream) same(other Stream) bool {
+	s.Partitions, s.Retention, other.Partitions, other.Retention = nil, 0, nil, 0
+	return reflect.DeepEqual(s, other)
 }
 
 // A PartitionState says which records a partition still gives.

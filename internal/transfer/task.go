@@ -37,6 +37,8 @@ type Task struct {
 
 	// Paused is what the owner wants, not what happens at the moment.
 	Paused bool `json:"paused,omitempty"`
+
+	Started int64 `json:"started,omitempty"` // ms when its owner started it last, 0 for never
 }
 
 // A Position is how far a task has come in one partition.
@@ -50,8 +52,9 @@ type Position struct {
 
 // A Gap is a run of records that retention removed before a task read them.
 type Gap struct {
-	Last  storage.Seq `json:"last"` // the first is in the key
-	Found int64       `json:"found"`
+	Last  storage.Seq `json:"last"`           // the first is in the key
+	Found int64       `json:"found"`          // ms
+	Kept  int64       `json:"kept,omitempty"` // number of records among them that are at the destination
 }
 
 // All tables begin with the stream, whose deletion takes them along.
@@ -408,23 +411,29 @@ func (t *Tasks) pause(streamID string, ids []string, paused bool) error {
 	if paused {
 		haltAll(named, t.opts.Grace)
 	}
+	now := t.opts.Now().UnixMilli()
+	rows := make([]Task, len(named))
+	for i, k := range named {
+		rows[i] = k.snapshot()
+		if rows[i].Paused = paused; !paused {
+			rows[i].Started = now
+		}
+	}
 	err = t.opts.DB.Update(func(tx *catalog.Tx) error {
-		for _, k := range named {
-			row := k.snapshot()
+		for _, row := range rows {
 			if err := row.stored(tx); err != nil {
 				return err
 			}
-			row.Paused = paused
 			if err := tasks.Put(tx, row, row.StreamID, row.Name); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	for _, k := range named {
+	for i, k := range named {
 		if err == nil {
 			k.mu.Lock()
-			k.row.Paused = paused
+			k.row = rows[i]
 			k.mu.Unlock()
 		}
 		k.resume()

@@ -3,6 +3,7 @@ package dws_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strconv"
 	"sync"
@@ -107,7 +108,12 @@ func TestDeliverSurvivesEveryCut(t *testing.T) {
 				t.Fatal(err)
 			}
 			todo := batch(target, 0, 0, "1,x", "x,y", "2,z")
+			committing := false
+			todo.Committing = func() error { committing = true; return nil }
 			rejected, err := s.Deliver(t.Context(), todo)
+			if rows := b.rows(t, table+".t"); rows != "" && !committing {
+				t.Fatalf("%s piece %d: committed without notice", fault, n)
+			}
 			if err == nil {
 				b.checkOnce(t, table, rejected, fault, n)
 			}
@@ -138,55 +144,72 @@ func (b *bench) checkOnce(t *testing.T, schema string, rejected int64, fault str
 }
 
 // TestLateCommit holds a piece of a delivery on its way while the next attempt
-// runs: whatever the database is told late, the batch is there once.
+// runs: whatever the database is told late, the batch is there once. Or the sink is
+// asked meanwhile whether it is there: that stays true.
 func TestLateCommit(t *testing.T) {
 	b := newBench(t)
 	target := b.target(t, "a int", nil)
+	for n := 0; b.lateCommit(t, target, n, false); n++ {
+	}
+	for n := 0; b.lateCommit(t, target, n, true); n++ {
+	}
+}
+
+// lateCommit holds piece n of a delivery, and returns false when there are less.
+func (b *bench) lateCommit(t *testing.T, target transfer.Target, n int, ask bool) bool {
+	t.Helper()
 	table := target.TaskID + ".t"
-	for n := 0; ; n++ {
-		target.TaskID = strconv.Itoa(n)
-		l := &line{at: n, fault: "hold", hold: make(chan struct{})}
-		l.open(t, b.Address)
-		through := opener(t, dws.Cluster{Name: "c", ID: "1", Address: l.address, SSLMode: "disable"})
-		s, err := through.Open(t.Context(), target)
-		if err != nil {
-			t.Fatal(err)
+	target.TaskID = fmt.Sprint(n, ask)
+	l := &line{at: n, fault: "hold", hold: make(chan struct{})}
+	l.open(t, b.Address)
+	through := opener(t, dws.Cluster{Name: "c", ID: "1", Address: l.address, SSLMode: "disable"})
+	s, err := through.Open(t.Context(), target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	todo := batch(target, 0, 0, "1", "2")
+	first, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.Deliver(first, todo)
+		ended <- err
+	}()
+	b.await(t, "the first attempt is held", func() bool { return l.pieces() > n || len(ended) > 0 })
+	stop()
+	firstErr := <-ended
+	second := make(chan error, 1)
+	there := false
+	go func() {
+		var err error
+		if ask {
+			there, err = s.(transfer.Settler).Delivered(t.Context(), todo)
+		} else {
+			_, err = b.deliver(t, todo)
 		}
-		todo := batch(target, 0, 0, "1", "2")
-		first, stop := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() {
-			_, err := s.Deliver(first, todo)
-			ended <- err
-		}()
-		b.await(t, "the first attempt is held", func() bool { return l.pieces() > n || len(ended) > 0 })
-		stop()
-		firstErr := <-ended
-		second := make(chan error, 1)
-		go func() {
-			_, err := b.deliver(t, todo)
-			second <- err
-		}()
-		b.await(t, "the second attempt ends, or waits for the first", func() bool {
-			return len(second) > 0 || b.Query(t, "", "SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0] != "0"
-		})
-		close(l.hold)
-		if err := <-second; err != nil { // it may have met the row that the first made
-			if _, err = b.deliver(t, todo); err != nil {
-				t.Fatalf("piece %d: %v", n, err)
-			}
-		}
-		b.await(t, "the first attempt's session has ended", func() bool {
-			return b.Query(t, "", "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'disd'")[0][0] == "0"
-		})
-		if got := b.rows(t, table); got != "1 2" {
-			t.Fatalf("piece %d: rows %s", n, got)
-		}
-		b.Query(t, "", "TRUNCATE "+table)
-		if firstErr == nil {
-			return
+		second <- err
+	}()
+	b.await(t, "the second attempt ends, or waits for the first", func() bool {
+		return len(second) > 0 || b.Query(t, "", "SELECT count(*) FROM pg_locks WHERE NOT granted")[0][0] != "0"
+	})
+	close(l.hold)
+	unclear := <-second // it may have met the row that the first made
+	if unclear != nil && !ask {
+		if _, err = b.deliver(t, todo); err != nil {
+			t.Fatalf("piece %d: %v", n, err)
 		}
 	}
+	b.await(t, "the first attempt's session has ended", func() bool {
+		return b.Query(t, "", "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'disd'")[0][0] == "0"
+	})
+	want := "1 2"
+	if ask && !there {
+		want = ""
+	}
+	if got := b.rows(t, table); got != want && !(ask && unclear != nil) {
+		t.Fatalf("piece %d: rows %q, want %q", n, got, want)
+	}
+	b.Query(t, "", "TRUNCATE "+table)
+	return firstErr != nil
 }
 
 // TestPace: a database may be slow, as long as it takes or answers something now

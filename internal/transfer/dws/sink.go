@@ -88,6 +88,11 @@ func (c *session) deliver(ctx context.Context, b *transfer.Batch, file string) (
 	if err != nil {
 		return 0, err
 	}
+	if b.Committing != nil {
+		if err := b.Committing(); err != nil {
+			return 0, err
+		}
+	}
 	return rejected, c.run(ctx, "COMMIT")
 }
 
@@ -109,12 +114,8 @@ func (c *session) lock(ctx context.Context, schema string, b *transfer.Batch) (p
 	if err != nil {
 		return progress{}, err
 	}
-	return c.progress(ctx, schema, b, " FOR UPDATE")
-}
-
-func (c *session) progress(ctx context.Context, schema string, b *transfer.Batch, suffix string) (progress, error) {
-	rows, err := c.query(ctx, `SELECT first_seq, last_seq, rejected FROM `+quote(schema, progressTable)+`
-		WHERE task_id = $1 AND partition_id = $2`+suffix, b.Target.TaskID, b.Partition)
+	rows, err := c.query(ctx, `SELECT first_seq, last_seq, rejected FROM `+table+`
+		WHERE task_id = $1 AND partition_id = $2 FOR UPDATE`, b.Target.TaskID, b.Partition)
 	if err != nil || len(rows) == 0 {
 		return progress{-1, -1, 0}, err
 	}
@@ -138,6 +139,9 @@ func (s *sink) Delivered(ctx context.Context, b transfer.Batch) (bool, error) {
 	if there, err := c.exists(ctx, schema, progressTable); err != nil || !there {
 		return false, err
 	}
-	p, err := c.progress(ctx, schema, &b, "")
+	if err := c.run(ctx, "BEGIN"); err != nil { // ended by close
+		return false, err
+	}
+	p, err := c.lock(ctx, schema, &b)
 	return p.last >= b.Last, err
 }
