@@ -126,7 +126,8 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 	server := api.New(api.Options{
 		Engine: engine, Streams: streams, Cursors: sealer, Tasks: tasks, Monitor: watch,
 		Apps: apps, Groups: groups, Quotas: ledger, QuotaMode: c.Quota.Mode, ControlCalls: c.Quota.ControlCalls,
-		Health: []func() error{db.Health},
+		ObjectStore: c.Transfer.OBS.Endpoint,
+		Health:      []func() error{db.Health},
 
 		Identities: ids,
 		Verifier: auth.NewVerifier(ids, auth.VerifierOptions{

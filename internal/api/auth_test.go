@@ -76,7 +76,11 @@ func (b *bench) as(ak, method, path, body string, header ...string) answerSeen {
 // (S-1), over the date alone.
 func (b *bench) sign(ak, method, path, body string) (header []string) {
 	b.Helper()
-	sk := strings.ToLower(strings.Replace(ak, "AK-", "sk-", 1))
+	return b.signWith(ak, strings.ToLower(strings.Replace(ak, "AK-", "sk-", 1)), method, path, body)
+}
+
+func (b *bench) signWith(ak, sk, method, path, body string) (header []string) {
+	b.Helper()
 	date := b.clock.now().UTC().Format("20060102T150405Z")
 	u, err := url.Parse(path)
 	if err != nil {
@@ -131,6 +135,9 @@ func TestLogin(t *testing.T) {
 		{"E1 empty", ``, 400, "IAM.0400"},
 	} {
 		a := b.do("POST", "/v3/auth/tokens", test.body)
+		if !requestID.MatchString(a.header.Get("X-Request-Id")) { // C-51
+			t.Errorf("%s: request id %q", test.rule, a.header.Get("X-Request-Id"))
+		}
 		if a.status != test.status {
 			t.Errorf("%s: status %d, want %d: %s", test.rule, a.status, test.status, a.body)
 			continue
@@ -155,9 +162,12 @@ func TestToken(t *testing.T) {
 	if a.member(t, "token.project.id") != "p1" || a.member(t, "token.user.domain.name") != "acme" {
 		t.Errorf("E1-R1: %s", a.body)
 	}
-	if a.member(t, "token.catalog.0.type") != "dis" || a.member(t, "token.catalog.0.endpoints.0.region") != "region-1" ||
-		a.member(t, "token.catalog.0.endpoints.0.url") != b.url {
+	if !strings.Contains(a.body, `"catalog":[`+catalogOf("dis", b.url, "region-1")+`]`) {
 		t.Errorf("E1-R8: %s", a.body)
+	}
+	second := b.want(201, "POST", "/v3/auth/tokens", login("alice", "acme", "alice-password", `,"scope":{"project":{"name":"region-1_second"}}`))
+	if !strings.Contains(second.body, `"catalog":[`+catalogOf("dis", b.url, "region-1")+`]`) {
+		t.Errorf("E1-R8, a project of the same region: %s", second.body)
 	}
 	if _, err := time.Parse(time.RFC3339, a.member(t, "token.expires_at").(string)); err != nil {
 		t.Errorf("E1-R9: %v", err)
@@ -188,8 +198,12 @@ func TestToken(t *testing.T) {
 		}
 	}
 	shown := b.do("GET", "/v3/auth/tokens", "", "X-Auth-Token", token, "X-Subject-Token", token)
-	if shown.status != 200 || shown.header.Get("X-Subject-Token") != token {
+	if shown.status != 200 || shown.header.Get("X-Subject-Token") != token || shown.body != a.body {
 		t.Errorf("E52-R1: %+v", shown)
+	}
+	bob := b.want(201, "POST", "/v3/auth/tokens", login("bob", "other", "bob-password", "")).header.Get("X-Subject-Token")
+	if a := b.do("GET", "/v3/auth/tokens", "", "X-Auth-Token", bob, "X-Subject-Token", token); a.status != 404 {
+		t.Errorf("E52-R1 of another domain: %d %s", a.status, a.body)
 	}
 	if a := b.do("GET", "/v3/auth/tokens", "", "X-Auth-Token", token, "X-Subject-Token", "x"); a.status != 404 || a.member(t, "errorCode") != "IAM.0404" {
 		t.Errorf("E52-R1 unknown: %d %s", a.status, a.body)
@@ -201,6 +215,28 @@ func TestToken(t *testing.T) {
 	b.clock.advance(2 * time.Second)
 	if got := list("p1", token); got != "APIGW.0301" {
 		t.Errorf("C-11 after the end: %s", got)
+	}
+}
+
+// catalogOf is an entry of the catalog, byte for byte.
+func catalogOf(service, url string, regions ...string) string {
+	var endpoints []string
+	for _, r := range regions {
+		endpoints = append(endpoints, fmt.Sprintf(`{"id":"%s-public","interface":"public","region":%q,"region_id":%q,"url":%q}`, service, r, r, url))
+	}
+	return fmt.Sprintf(`{"id":%q,"name":%q,"type":%q,"endpoints":[%s]}`, service, service, service, strings.Join(endpoints, ","))
+}
+
+// TestObjectStoreInCatalog: clients find the object store where they find DIS.
+func TestObjectStoreInCatalog(t *testing.T) { // E1-R8
+	const store = "https://obs.example.com"
+	b := newGuardedBench(t, func(o *Options) { o.ObjectStore = store })
+	want := `"catalog":[` + catalogOf("dis", b.url, "region-1") + "," + catalogOf("object", store, "region-1") + `]`
+	if a := b.want(201, "POST", "/v3/auth/tokens", login("alice", "acme", "alice-password", byProjectID)); !strings.Contains(a.body, want) {
+		t.Errorf("%s, want %s", a.body, want)
+	}
+	if a := b.as("AK-ALICE", "GET", "/v3/auth/catalog", ""); !strings.Contains(a.body, want) { // E53-R1, one of two projects
+		t.Errorf("%s, want %s", a.body, want)
 	}
 }
 
@@ -234,10 +270,16 @@ func TestIdentityLists(t *testing.T) {
 	if a := b.as("AK-ALICE", "GET", "/v3.0/OS-CREDENTIAL/credentials/AK-BOB", ""); a.status != 404 || a.member(t, "errorCode") != "IAM.0404" {
 		t.Errorf("E59-R1 foreign: %d %s", a.status, a.body)
 	}
-	if a := b.want(200, "GET", "/", ""); a.member(t, "versions.values.0.links.0.href") != b.url+"/v3/" {
+	if a := b.as("AK-ALICE", "GET", "/v3.0/OS-CREDENTIAL/credentials/AK-ALICE", ""); strings.Contains(a.body, "sk-alice") || strings.Contains(a.body, "secret") {
+		t.Errorf("E59-R1: %s", a.body)
+	}
+	version := `{"id":"v3.6","status":"stable","links":[{"rel":"self","href":"` + b.url + `/v3/"}]}`
+	if a := b.want(200, "GET", "/", ""); a.body != `{"versions":{"values":[`+version+`]}}` {
 		t.Errorf("E51-R1: %s", a.body)
 	}
-	b.want(200, "GET", "/v3/", "")
+	if a := b.want(200, "GET", "/v3/", ""); a.body != `{"version":`+version+`}` {
+		t.Errorf("E51-R1: %s", a.body)
+	}
 	if a := b.do("POST", "/v3.0/OS-AUTH/id-token/tokens", `{"auth":{"id_token":{"id":"x"}}}`); a.status != 401 || a.member(t, "errorCode") != "IAM.0401" {
 		t.Errorf("E58-R1: %d %s", a.status, a.body)
 	}
@@ -253,6 +295,28 @@ func TestTemporaryKeys(t *testing.T) {
 	a := ask(`,"duration_seconds":900`)
 	if a.status != 201 || a.member(t, "credential.securitytoken") == "" {
 		t.Fatalf("E57-R1: %d %s", a.status, a.body)
+	}
+	ak, sk := a.member(t, "credential.access").(string), a.member(t, "credential.secret").(string)
+	security := []string{"X-Security-Token", a.member(t, "credential.securitytoken").(string)}
+	use := func(method, path, body string) int {
+		return b.do(method, path, body, append(b.signWith(ak, sk, method, path, body), security...)...).status
+	}
+	if got := use("POST", "/v2/p1b/apps", `{"app_name":"a"}`); got != 201 { // those of its user, in any project
+		t.Errorf("E57-R1 a temporary key: %d", got)
+	}
+	if got := use("GET", "/v2/p2/apps", ""); got != 400 {
+		t.Errorf("E57-R1 in another account: %d", got)
+	}
+	if got := b.do("GET", "/v2/p1/apps", "", b.signWith(ak, sk, "GET", "/v2/p1/apps", "")...).status; got != 401 {
+		t.Errorf("S-10 without its token: %d", got)
+	}
+	b.clock.advance(899 * time.Second)
+	if got := use("GET", "/v2/p1/apps", ""); got != 200 {
+		t.Errorf("E57-R1 before its end: %d", got)
+	}
+	b.clock.advance(time.Second)
+	if got := use("GET", "/v2/p1/apps", ""); got != 401 {
+		t.Errorf("E57-R1 after its end: %d", got)
 	}
 	if a := ask(`,"duration_seconds":899`); a.status != 400 || a.member(t, "errorCode") != "IAM.0400" {
 		t.Errorf("E57-R2 duration: %d %s", a.status, a.body)
@@ -380,6 +444,9 @@ func TestProjectsOfKeys(t *testing.T) {
 	if !strings.Contains(signed[3], "SignedHeaders=x-sdk-date,") {
 		t.Fatal(signed)
 	}
+	for range 10 {
+		b.want(201, "POST", "/v3/auth/tokens", login("alice", "acme", "alice-password", byProjectID)) // E1-R9
+	}
 	for range 100 { // E2-R4, also twice the same
 		a := b.do("GET", "/v3/projects?name=region-1", "", signed...)
 		if a.status != 200 || a.member(t, "projects.0.id") != "p1" {
@@ -475,7 +542,11 @@ func TestPolicies(t *testing.T) {
 	must("AK-CAROL", "POST", "/v2/p2/checkpoints", `{"app_name":"mine","stream_id":"`+id+`","partition_id":"0","sequence_number":"1"}`, "201") // L-26
 	must("AK-CAROL", "GET", "/v2/p2/checkpoints?app_name=mine&partition_id=0&stream_id="+id, "", "200")
 	must("AK-CAROL", "GET", "/v2/p2/apps/mine/streams/"+id, "", "200")
-	must("AK-CAROL", "DELETE", "/v2/p2/streams/s", "", "DIS.4301") // A-8, by name there is none
+	must("AK-CAROL", "DELETE", "/v2/p2/checkpoints?app_name=mine&stream_id="+id, "", "204") // A-4
+	must("AK-CAROL", "DELETE", "/v2/p2/apps/mine", "", "204")
+	must("AK-CAROL", "POST", "/v2/p2/records", put, "DIS.4116")                                                // A-4, not what was not granted
+	must("AK-CAROL", "POST", "/v2/p2/streams/"+id+"/policies", grant("other.carol", "putRecords"), "DIS.4301") // E9-R3
+	must("AK-CAROL", "DELETE", "/v2/p2/streams/s", "", "DIS.4301")                                             // A-8, by name there is none
 	must("AK-ALICE", "GET", policies, "", "200")
 
 	for _, bad := range []struct{ rule, body, want string }{
@@ -652,5 +723,10 @@ func TestSignedTooLarge(t *testing.T) { // Q-8
 	body = body[len(`{"app_name":"a"}`):]
 	if a := b.as("AK-ALICE", "POST", "/v2/p1/apps", body); a.status != 201 {
 		t.Errorf("C-21, inclusive: %d %s", a.status, a.body)
+	}
+	token := b.want(201, "POST", "/v3/auth/tokens", login("alice", "acme", "alice-password", byProjectID)).header.Get("X-Subject-Token")
+	body = strings.Repeat(" ", 2*auth.MaxSignedBody) + `{"app_name":"b"}`
+	if a := b.do("POST", "/v2/p1/apps", body, "X-Auth-Token", token); a.status != 201 {
+		t.Errorf("C-21, with a token: %d %s", a.status, a.body)
 	}
 }

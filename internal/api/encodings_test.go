@@ -18,6 +18,7 @@ import (
 	"github.com/pierrec/lz4/v4"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"disd/internal/auth"
 	"disd/internal/partition"
 )
 
@@ -389,6 +390,11 @@ func TestCompressedAndSigned(t *testing.T) { // Z-6
 		body, headers := compressed(t, encoding, `{"stream_name":"`+encoding+`","partition_count":1}`)
 		if a := b.as("AK-ALICE", "POST", "/v2/p1/streams", body, headers...); a.status != 201 {
 			t.Errorf("%s: %d %s", encoding, a.status, a.body)
+		}
+		// So are the 12 MiB.
+		body, headers = compressed(t, encoding, `{"app_name":"`+encoding+`"}`+strings.Repeat(" ", auth.MaxSignedBody))
+		if a := b.as("AK-ALICE", "POST", "/v2/p1/apps", body, headers...); a.status != 201 {
+			t.Errorf("%s: a large body: %d %s", encoding, a.status, a.body)
 		}
 	}
 }

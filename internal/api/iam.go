@@ -106,13 +106,21 @@ type catalogEntry struct {
 	Endpoints []catalogEndpoint `json:"endpoints"`
 }
 
-// serviceCatalog lists where DIS is: here, for every region (E1-R8).
-func serviceCatalog(c *call, regions ...string) []catalogEntry {
-	dis := catalogEntry{ID: "dis", Name: "dis", Type: "dis", Endpoints: []catalogEndpoint{}}
-	for _, r := range regions {
-		dis.Endpoints = append(dis.Endpoints, catalogEndpoint{"dis-public", "public", r, r, root(c)})
+// serviceCatalog lists where DIS is, here, and the object store, for every region
+// (E1-R8).
+func (s *Server) serviceCatalog(c *call, regions ...string) []catalogEntry {
+	entry := func(name, url string) catalogEntry {
+		e := catalogEntry{ID: name, Name: name, Type: name, Endpoints: []catalogEndpoint{}}
+		for _, r := range regions {
+			e.Endpoints = append(e.Endpoints, catalogEndpoint{name + "-public", "public", r, r, url})
+		}
+		return e
 	}
-	return []catalogEntry{dis}
+	list := []catalogEntry{entry("dis", root(c))}
+	if s.opts.ObjectStore != "" {
+		list = append(list, entry("object", s.opts.ObjectStore))
+	}
+	return list
 }
 
 // root is the server's address as the client spelled it.
@@ -134,7 +142,7 @@ type tokenReply struct {
 	Catalog []catalogEntry `json:"catalog"`
 }
 
-func describeToken(c *call, t auth.Token, regions []string) tokenReply {
+func (s *Server) describeToken(c *call, t auth.Token, regions []string) tokenReply {
 	out := tokenReply{
 		Expires: iamTime(t.Expires), Issued: iamTime(t.Issued), Methods: t.Methods,
 		User:  named{t.User.ID, t.User.Name, nameOf(t.User.Domain)},
@@ -147,7 +155,7 @@ func describeToken(c *call, t auth.Token, regions []string) tokenReply {
 	case t.ForDomain:
 		out.Domain = nameOf(t.User.Domain)
 	}
-	out.Catalog = serviceCatalog(c, regions...)
+	out.Catalog = s.serviceCatalog(c, regions...)
 	return out
 }
 
@@ -166,7 +174,7 @@ func (s *Server) createToken(c *call) (reply, error) {
 }
 
 func (s *Server) tokenReply(c *call, status int, t auth.Token, text string) (reply, error) {
-	out, err := answer(status, map[string]tokenReply{"token": describeToken(c, t, s.ids.Regions(auth.Principal{User: t.User}))})
+	out, err := answer(status, map[string]tokenReply{"token": s.describeToken(c, t, s.ids.Regions(auth.Principal{User: t.User}))})
 	out.subject = text
 	return out, err
 }
@@ -213,7 +221,7 @@ func (s *Server) showCatalog(c *call) (reply, error) {
 	return ok(struct {
 		Catalog []catalogEntry `json:"catalog"`
 		Links   links          `json:"links"`
-	}{serviceCatalog(c, s.ids.Regions(c.principal)...), self(c, "/v3/auth/catalog")})
+	}{s.serviceCatalog(c, s.ids.Regions(c.principal)...), self(c, "/v3/auth/catalog")})
 }
 
 type domainReply struct {

@@ -69,21 +69,25 @@ func TestMetrics(t *testing.T) {
 // TestThrottledMetrics is M-4 with quotas enforced.
 func TestThrottledMetrics(t *testing.T) {
 	b := newBench(t, partition.Quotas{Mode: partition.Enforce, Common: partition.Throughput{WriteBytes: 4, ReadBytes: 1}})
+	const records = `{"stream_name":"s","records":[{"data":"ZGF0YQ=="},{"data":"ZGF0YQ=="}]}`
 	b.want(201, "POST", "/p/streams", `{"stream_name":"s","partition_count":1}`)
-	put := b.want(200, "POST", "/p/records", `{"stream_name":"s","records":[{"data":"ZGF0YQ=="},{"data":"ZGF0YQ=="}]}`)
+	put := b.want(200, "POST", "/p/records", records)
 	if !strings.Contains(put.body, `{"error_code":"DIS.4303","error_message":"Exceeded traffic control limit. DIS.4303"}`) {
 		t.Errorf("E19-R10: %s", put.body)
 	}
 	cursor := b.want(200, "GET", "/p/cursors?stream-name=s&partition-id=0", "").member(t, "partition_cursor").(string)
-	for range 3 { // the bucket is overdrawn by more than 5 s after the second
-		b.do("GET", "/p/records?partition-cursor="+cursor, "")
-		b.clock.advance(time.Second)
-	}
+	b.clock.advance(time.Second)
+	b.want(200, "POST", "/p/records", records)
+	read := "/p/records?partition-cursor=" + cursor
+	b.want(200, "GET", read, "")             // eight bytes of one
+	b.wantCode("DIS.4303", "GET", read, "")  // they would have to wait for 7 s
+	b.clock.advance(6999 * time.Millisecond) // and now for a millisecond
+	b.want(200, "GET", read, "")
 	now := b.clock.now().Unix()
-	for label, want := range map[string]string{"traffic_control_put": `"value":1}`, "traffic_control_get": `"value":`} {
+	for label, want := range map[string]int{"traffic_control_put": 2, "traffic_control_get": 2, "total_put_req_suc_per_stream": 2, "total_get_req_suc_per_stream": 2} {
 		a := b.want(200, "GET", fmt.Sprintf("/p/streams/s/metrics?label=%s&start_time=%d&end_time=%d", label, now-600, now), "")
-		if !strings.Contains(a.body, want) {
-			t.Errorf("%s: %s", label, a.body)
+		if !strings.Contains(a.body, fmt.Sprintf(`"dataPoints":[{"timestamp":%d,"value":%d}]`, now-now%60, want)) { // M-4
+			t.Errorf("%s: %s, want %d", label, a.body, want)
 		}
 	}
 }

@@ -352,11 +352,13 @@ func TestRulesRetention(t *testing.T) {
 // Everything acknowledged survives a restart.
 func TestRulesRestart(t *testing.T) {
 	w := newWorld(t, partition.Quotas{})
-	asks := []string{"/p/streams", "/p/streams/s", "/p/apps", "/p/apps/a", "/p/apps/a/streams/s", "/p/checkpoints?app_name=a&stream_name=s&partition_id=0", "/p/stream/tags"}
+	asks := []string{"/p/streams", "/p/streams/s", "/p/apps", "/p/apps/a", "/p/apps/a/streams/s", "/p/checkpoints?app_name=a&stream_name=s&partition_id=0", "/p/stream/tags", "/p/streams/s/policies"}
 	w.want(201, "POST", "/p/streams", create("s", 2, `"tags":[{"key":"k","value":"v"}]`))
 	w.want(201, "POST", "/p/streams", create("gone", 2))
 	w.want(204, "DELETE", "/p/streams/gone", "")
 	w.want(200, "PUT", "/p/streams/s", `{"stream_name":"s","target_partition_count":1}`)
+	id := w.want(200, "GET", "/p/streams/s", "").member(t, "stream_id").(string)
+	w.want(200, "POST", "/p/streams/s/policies", `{"stream_id":"`+id+`","principal_name":"other.bob","action_type":"putRecords","effect":"accept"}`)
 	w.want(200, "POST", "/p/records", puts(`{"data":"AA=="}`))
 	w.want(201, "POST", "/p/apps", `{"app_name":"a"}`)
 	w.want(201, "POST", "/p/checkpoints", `{"app_name":"a","stream_name":"s","partition_id":0,"sequence_number":1,"metadata":"m"}`)

@@ -65,7 +65,7 @@ func TestRulesApps(t *testing.T) {
 		w.want(201, "POST", "/p/checkpoints", `{"app_name":"B","stream_name":"`+name+`","partition_id":"0","sequence_number":"0"}`)
 	}
 	w.converse(ask("E14 ascending", "GET /p/apps/B", "", `200 {"commit_checkpoint_stream_names":["A","m","n","x0","x1","zz"]}`))
-	if w.said["@b"] == w.said["@b2"] {
+	if !assignedID.MatchString(w.said["@b"]) || w.said["@b"] == w.said["@b2"] {
 		t.Error("E13-R3 C-37: the new app has the old one's id")
 	}
 	for i := range 11 {
@@ -166,6 +166,13 @@ func TestRulesCheckpoints(t *testing.T) {
 		show("E17 checkpoint_type", "stream_name=s&app_name=a&partition_id=0&checkpoint_type=x", "400 DIS.4200 Invalid request. [checkpoint_type: …"),
 		show("E17", "stream_name=none&app_name=a&partition_id=0", "400 DIS.4301 Stream does not exist. [none][proj]"),
 		show("L-26 E17-R1", "stream_id=@s&app_name=none&partition_id=0", `200 {"sequence_number":"-1"}`),
+		ask("L-23", "POST /p/apps", `{"app_name":"z"}`, "201"),
+		commit("L-23", `"app_name":"z","stream_name":"s","partition_id":"0","sequence_number":"2"`, "201"),
+		ask("L-23", "GET /p/cursors?stream-name=s&partition-id=0", "", `200 {"partition_cursor":"@all"}`),
+		ask("L-23 reading moves nothing", "GET /p/records?partition-cursor=@all&app_name=a", "", `200 {"records":[{},{}]}`),
+		show("L-23 each its own", "stream_name=s&partition_id=0&app_name=a", `200 {"sequence_number":"1"}`),
+		show("L-23 each its own", "stream_name=s&partition_id=0&app_name=z", `200 {"sequence_number":"2"}`),
+		ask("L-23", "DELETE /p/checkpoints?app_name=z&stream_name=s", "", "204"),
 		restart(),
 		show("E16-R6 L-27", "stream_name=s&partition_id=0&app_name=a", `200 {"sequence_number":"1","metadata":""}`),
 		pass(25*time.Hour),

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,8 @@ func create(name string, partitions int, more ...string) string {
 	members := append([]string{fmt.Sprintf(`"stream_name":%q,"partition_count":%d`, name, partitions)}, more...)
 	return "{" + strings.Join(members, ",") + "}"
 }
+
+var assignedID = regexp.MustCompile(`^[0-9A-Za-z]{19}$`) // C-37
 
 func TestRulesCreateStream(t *testing.T) {
 	w := newWorld(t, partition.Quotas{})
@@ -59,6 +62,9 @@ func TestRulesCreateStream(t *testing.T) {
 		ask("E3 sys_tags without value", "POST /p/streams", create("sys", 1, `"sys_tags":[{"key":"_sys_enterprise_project_id"}]`), "201"),
 		ask("E3 sys_tags without value", "GET /p/streams/sys", "", `200 {"sys_tags":[{"key":"_sys_enterprise_project_id","value":"0"}]}`),
 	)
+	if !assignedID.MatchString(w.said["@min"]) {
+		t.Errorf("C-37: id %q", w.said["@min"])
+	}
 	before := w.want(200, "GET", "/p/streams", "").body
 	for _, bad := range []struct{ rule, members, want string }{
 		{"E3 stream_name", `"partition_count":1`, "DIS.4200 Invalid request. [stream_name: …"},

@@ -53,6 +53,10 @@ type Options struct {
 	Quotas    *quota.Ledger // what exceeded a quota; default nothing
 	QuotaMode string        // off, warn or enforce; default off
 
+	// ObjectStore is the URL of an object store that clients find in the catalog of
+	// services (E1-R8); default none.
+	ObjectStore string
+
 	// ControlCalls is how many calls of the control plane one project may make in
 	// a second, 0 for any number.
 	ControlCalls int

@@ -100,7 +100,7 @@ func TestPoints(t *testing.T) {
 }
 
 // TestSurvivesKill is M-5 and L-27: all but the current minute.
-func TestSurvivesKill(t *testing.T) {
+func TestSurvivesKill(t *testing.T) { // M-5, L-27
 	b := newBench(t)
 	b.put(0, 10)
 	b.at = b.at.Add(time.Minute)
@@ -316,7 +316,7 @@ func TestCountingMakesNoGarbage(t *testing.T) {
 }
 
 // TestRetired is M-5, seven days and no longer, also for a stream at rest, and M-6.
-func TestRetired(t *testing.T) {
+func TestRetired(t *testing.T) { // M-5
 	b := newBench(t)
 	count := func() (n int) {
 		t.Helper()

@@ -94,18 +94,76 @@ func TestAutoScaleClamps(t *testing.T) {
 	}
 }
 
-// TestAutoScaleOutside is L-20 and E3-R6.
+// TestAutoScaleOutside: a count beyond the bounds moves only when the traffic asks for
+// it.
 func TestAutoScaleOutside(t *testing.T) { // L-20
-	b := newBench(t, Quotas{})
-	b.opts.Traffic = func(string, int) (Load, bool) { return Load{}, false }
-	if _, err := b.Create(t.Context(), "p", "s", 1, Settings{Type: Common, DataType: Blob, Retention: 24, AutoScale: true, AutoMin: 2, AutoMax: 9}); err != nil {
+	for _, from := range []int{1, 12} {
+		b := newBench(t, Quotas{})
+		ordinary, known := Load{Put: 20 << 30, Get: 1}, true // idle in one way only
+		b.opts.Traffic = func(string, int) (Load, bool) { return ordinary, known }
+		if _, err := b.Create(t.Context(), "p", "s", from, Settings{Type: Common, DataType: Blob, Retention: 24, AutoScale: true, AutoMin: 2, AutoMax: 9}); err != nil {
+			t.Fatal(err)
+		}
+		b.clock.advance(time.Hour)
+		for _, known = range []bool{true, false} {
+			if err := b.AutoScale(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := b.info(b.get("s")).Count(Active); got != from {
+				t.Errorf("%d partitions of %d", got, from)
+			}
+		}
+	}
+}
+
+// TestAutoScalePauses is L-18: the pause after an operation in the other direction,
+// also one by hand, and the number of operations in an hour.
+func TestAutoScalePauses(t *testing.T) { // L-18, L-16
+	b := newBench(t, Quotas{Mode: Enforce, CommonPartitions: 1000, Common: Throughput{WriteBytes: 1, ReadBytes: 1}})
+	busy := true
+	b.opts.Traffic = func(string, int) (Load, bool) {
+		if busy {
+			return Load{Put: 1 << 40, Get: 1 << 40, Throttled: 1}, true
+		}
+		return Load{}, true
+	}
+	if _, err := b.Create(t.Context(), "p", "s", 2, Settings{Type: Common, DataType: Blob, Retention: 24, AutoScale: true, AutoMin: 1, AutoMax: 1000}); err != nil {
 		t.Fatal(err)
+	}
+	st := b.get("s")
+	count := func(rule string, want int) {
+		t.Helper()
+		if err := b.AutoScale(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.info(st).Count(Active); got != want {
+			t.Fatalf("%s: %d partitions, want %d", rule, got, want)
+		}
 	}
 	b.clock.advance(time.Hour)
-	if err := b.AutoScale(t.Context()); err != nil {
+	if _, err := b.Scale(t.Context(), st, 1, false); err != nil {
 		t.Fatal(err)
 	}
-	if got := b.info(b.get("s")).Count(Active); got != 1 {
-		t.Errorf("%d partitions", got)
+	b.clock.advance(2*time.Minute - time.Millisecond)
+	count("within two minutes of a scale-down", 1)
+	b.clock.advance(time.Millisecond)
+	count("after them", 2)
+	want := 2
+	for range 9 {
+		b.clock.advance(time.Minute)
+		want = (want*10 + 5) / 6
+		count("up", want)
 	}
+	b.clock.advance(time.Minute)
+	count("an eleventh in an hour", want)
+	// Neither did they count for those by hand, nor these for them.
+	if _, err := b.Scale(t.Context(), st, want+1, false); err != ErrScalingRate {
+		t.Errorf("by hand, within an hour of one by hand: %v", err)
+	}
+	b.clock.advance(48 * time.Minute) // an hour after the one by hand
+	if _, err := b.Scale(t.Context(), st, want+1, false); err != nil {
+		t.Errorf("by hand, after that hour: %v", err)
+	}
+	b.clock.advance(2 * time.Minute) // and after the first automatic one
+	count("one more, though there was one by hand", ((want+1)*10+5)/6)
 }

@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -412,7 +413,66 @@ func TestInterruptedCreation(t *testing.T) {
 
 // TestScalingUnderLoad: uploads during scaling are stored exactly once and in
 // order (L-12).
-func TestScalingUnderLoad(t *testing.T) {
+// held is an engine whose appends tell when they begin and wait until they may go on.
+type held struct {
+	storage.Engine
+	turn chan struct{}
+}
+
+func (e held) Append(ctx context.Context, batches []*storage.Batch) {
+	e.turn <- struct{}{}
+	e.turn <- struct{}{}
+	e.Engine.Append(ctx, batches)
+}
+
+// TestUploadSeesOneLayout: what an upload saw holds until it is stored, and all of its
+// records go by it.
+func TestUploadSeesOneLayout(t *testing.T) { // L-12
+	b := newBench(t, Quotas{})
+	turn := make(chan struct{})
+	b.engine = held{b.engine, turn}
+	b.restart()
+	st := b.create("s", 5)
+	var puts []Put
+	for i := range 20 {
+		puts = append(puts, keyed(fmt.Sprint(i), "x"))
+	}
+	out := make([]Outcome, len(puts))
+	uploaded, scaled := make(chan error, 1), make(chan error, 1)
+	go func() { uploaded <- st.Put(t.Context(), puts, out) }()
+	<-turn // it is being stored
+	go func() {
+		_, err := b.Scale(t.Context(), st, 2, true)
+		scaled <- err
+	}()
+	select {
+	case <-scaled:
+		t.Fatal("partitions were closed under an upload to them")
+	case <-time.After(20 * time.Millisecond): // it waits
+	}
+	<-turn
+	if err := errors.Join(<-uploaded, <-scaled); err != nil {
+		t.Fatal(err)
+	}
+	for i, o := range out {
+		if want := slot(Hash(puts[i].Key), 5); o.Partition != want || o.Err != nil {
+			t.Errorf("record %d: %+v, want partition %d", i, o, want)
+		}
+	}
+	go func() { uploaded <- st.Put(t.Context(), puts, out) }()
+	<-turn
+	<-turn
+	if err := <-uploaded; err != nil {
+		t.Fatal(err)
+	}
+	for i, o := range out {
+		if want := slot(Hash(puts[i].Key), 2); o.Partition != want || o.Err != nil {
+			t.Errorf("record %d: %+v, want partition %d", i, o, want)
+		}
+	}
+}
+
+func TestScalingUnderLoad(t *testing.T) { // L-12
 	b := newBench(t, Quotas{})
 	st := b.create("s", 2)
 	done := make(chan struct{})

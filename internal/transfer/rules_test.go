@@ -208,3 +208,26 @@ func TestTimesWithoutDirectories(t *testing.T) { // OBS-3
 		t.Errorf("objects %v", got)
 	}
 }
+
+// TestInterval: what a task does not say about its interval.
+func TestInterval(t *testing.T) { // Q-12
+	r := newRig(t, 1)
+	d, err := transfer.Parse(transfer.OBS, json.RawMessage(`{"task_name":"t","agency_name":"a","obs_bucket_path":"b"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.tasks.Create(t.Context(), streamID, d); err != nil {
+		t.Fatal(err)
+	}
+	r.put(0, "a")
+	r.advance(300*time.Second - time.Millisecond)
+	r.tasks.Step()
+	if got := objects(t, r.disk); len(got) != 0 {
+		t.Errorf("before 300 s: %v", got)
+	}
+	r.advance(time.Millisecond)
+	r.tasks.Step()
+	if got := objects(t, r.disk); len(got) != 1 {
+		t.Errorf("after 300 s: %v", got)
+	}
+}

@@ -84,7 +84,7 @@ const halfHeader = "POST /v2/p/records HTTP/1.1\r\nHost: disd\r\nX-Slow: "
 // TestSlowRequests: those who send nothing, half a header or half a body keep
 // nobody from working, and are cut off. With -slow the longer limits are waited
 // for: 90 s for a body, 120 s for a connection between requests.
-func TestSlowRequests(t *testing.T) {
+func TestSlowRequests(t *testing.T) { // C-58
 	t.Parallel()
 	s := harness.Start(t, harness.Options{})
 	behave(t, s, "before")
