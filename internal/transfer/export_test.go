@@ -46,3 +46,11 @@ func Rows(db *catalog.DB, streamID string) (n int) {
 	})
 	return n
 }
+
+// ForgetNames leaves what there was before names were noted.
+func ForgetNames(db *catalog.DB) {
+	db.Update(func(tx *catalog.Tx) error {
+		_, err := names.Clear(tx)
+		return err
+	})
+}

@@ -1,13 +1,16 @@
 package transfer
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
 	"disd/internal/storage"
+	"disd/internal/storage/catalog"
 )
 
 // DefaultFileName is the template of file names that D-10 fixes.
@@ -52,8 +55,95 @@ func (b *Batch) Name(first, last storage.Seq, ext string) string {
 		template = DefaultFileName
 	}
 	return strings.NewReplacer(
-		"{project_id}", t.Stream.Project, "{stream_name}", t.Stream.Name, "{stream_id}", t.Stream.ID,
-		"{task_name}", t.TaskName, "{task_id}", t.TaskID, "{partition_id}", fmt.Sprintf("shardId-%010d", b.Partition),
+		"{partition_id}", fmt.Sprintf("shardId-%010d", b.Partition),
 		"{first_seq}", strconv.FormatInt(int64(first), 10), "{last_seq}", strconv.FormatInt(int64(last), 10),
-	).Replace(template) + ext
+	).Replace(forTask(template, t.Stream, t.TaskName, t.TaskID)) + ext
+}
+
+// forTask leaves of a template only what differs between the batches of a task.
+func forTask(template string, s Stream, name, id string) string {
+	return strings.NewReplacer(
+		"{project_id}", s.Project, "{stream_name}", s.Name, "{stream_id}", s.ID, "{task_name}", name, "{task_id}", id,
+	).Replace(template)
+}
+
+// A nameOwner is a task, or one that was deleted and those that get its name: they
+// number the same records.
+type nameOwner struct {
+	StreamID string `json:"stream_id"`
+	Task     string `json:"task"`
+}
+
+// names are those that tasks give their files, by bucket, prefix and forTask. Rows
+// outlive their tasks, as the files do.
+var names = catalog.NewTable[[]nameOwner]("task_names")
+
+// below matches what follows a prefix in keys, and may therefore not tell it from
+// a shorter one.
+var below = regexp.MustCompile(`(^|/)([0-9]+|[a-z]+_error)(/[0-9]+|/[a-z]+_error)*/*$`)
+
+// template returns the template of the names of a task's files. A task that would
+// have the names of another one's files, as stream a-b and task c have those of
+// stream a and task b-c, has its id in them.
+func (t *Tasks) template(row *Task) string {
+	if row.Distinct {
+		return strings.Replace(t.opts.FileName, "{partition_id}", "{task_id}-{partition_id}", 1)
+	}
+	return t.opts.FileName
+}
+
+// claim takes the names of a task's files. When they are another one's, it makes
+// the task distinct, or has both share them.
+func (t *Tasks) claim(tx *catalog.Tx, row *Task, s Stream, share bool) error {
+	bucket, prefix := row.Descriptor.backup()
+	mine := nameOwner{row.StreamID, row.Name}
+	for bucket != "" {
+		key := []string{bucket, below.ReplaceAllString(prefix, ""), forTask(t.template(row), s, row.Name, row.ID)}
+		owners, taken, err := names.Get(tx, key...)
+		switch {
+		case err != nil:
+			return err
+		case slices.Contains(owners, mine) || taken && row.Distinct:
+			return nil
+		case !taken || share:
+			return names.Put(tx, append(owners, mine), key...)
+		}
+		row.Distinct = true
+	}
+	return nil
+}
+
+// claimAll takes the names of all tasks, which are others than before when the
+// template was changed. Tasks from before names were noted keep those they have.
+func (t *Tasks) claimAll() error {
+	all := t.live()
+	slices.SortFunc(all, func(a, b *task) int { return cmp.Compare(a.row.Created, b.row.Created) })
+	claim := func(tx *catalog.Tx) error {
+		noted, err := names.Any(tx)
+		if err != nil {
+			return err
+		}
+		for _, k := range all {
+			stream, err := t.opts.Streams.Describe(k.streamID)
+			if err != nil {
+				continue // it is gone, and the task with it
+			}
+			row := k.row
+			if err := t.claim(tx, &row, stream, !noted); err != nil {
+				return err
+			}
+			if row.Distinct == k.row.Distinct {
+				continue
+			}
+			if err := tasks.Put(tx, row, row.StreamID, row.Name); err != nil {
+				return err
+			}
+			k.row = row
+		}
+		return nil
+	}
+	if t.opts.DB.View(claim) == nil {
+		return nil // there was nothing to write
+	}
+	return t.opts.DB.Update(claim)
 }

@@ -241,7 +241,7 @@ func (t *Tasks) announce(ctx context.Context, k *task, row *Task, r *run, log st
 	}
 	intent := &Intent{
 		First: r.position.Next, Last: c.Records[len(c.Records)-1].Seq,
-		Generated: t.opts.Now().UnixMilli(), Zone: t.opts.Zone.String(), FileName: t.opts.FileName,
+		Generated: t.opts.Now().UnixMilli(), Zone: t.opts.Zone.String(), FileName: t.template(row),
 		Revision: row.Revision, Descriptor: row.Descriptor, Stream: stream, Version: intentVersion,
 	}
 	b, err := t.assemble(row, r.partition, intent, c.Records)

@@ -37,6 +37,7 @@ type rig struct {
 	mu     sync.Mutex
 	now    time.Time
 	stream transfer.Stream
+	others map[string]transfer.Stream // by id
 	gone   bool
 	engine *memory.Engine
 	db     *catalog.DB
@@ -87,9 +88,12 @@ func (r *rig) advance(d time.Duration) {
 	r.now = r.now.Add(d)
 }
 
-func (r *rig) Describe(string) (transfer.Stream, error) {
+func (r *rig) Describe(id string) (transfer.Stream, error) {
 	if r.gone {
 		return transfer.Stream{}, errGone
+	}
+	if other, is := r.others[id]; is {
+		return other, nil
 	}
 	return r.stream, nil
 }

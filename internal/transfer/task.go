@@ -35,6 +35,9 @@ type Task struct {
 	Secret     []byte     `json:"secret,omitempty"` // the descriptor's password, encrypted
 	Revision   int        `json:"revision"`         // counts changes of the descriptor
 
+	// Distinct is a task whose files have its id in their names.
+	Distinct bool `json:"distinct,omitempty"`
+
 	// Paused is what the owner wants, not what happens at the moment.
 	Paused bool `json:"paused,omitempty"`
 
@@ -184,7 +187,10 @@ func (t *Tasks) Create(ctx context.Context, streamID string, d Descriptor) error
 				return err
 			}
 		}
-		return tasks.Put(tx, row, streamID, row.Name)
+		if err := t.claim(tx, &k.row, stream, false); err != nil {
+			return err
+		}
+		return tasks.Put(tx, k.row, streamID, row.Name)
 	})
 	if err == nil {
 		t.publish(k)
@@ -317,7 +323,21 @@ func (t *Tasks) Update(ctx context.Context, streamID string, change Descriptor) 
 		return err
 	}
 	row.Revision++
-	return t.replace(k, row)
+	err = t.opts.DB.Update(func(tx *catalog.Tx) error {
+		if err := row.stored(tx); err != nil {
+			return err
+		}
+		if err := t.claim(tx, &row, stream, false); err != nil {
+			return err
+		}
+		return tasks.Put(tx, row, row.StreamID, row.Name)
+	})
+	if err == nil {
+		k.mu.Lock()
+		k.row = row
+		k.mu.Unlock()
+	}
+	return err
 }
 
 // changed returns the merged descriptor, checked like a new one.
@@ -341,22 +361,6 @@ func (t *Tasks) changedSecret(row *Task) (string, error) {
 	secret := row.Descriptor.hide()
 	row.Secret = t.vault.seal(row.ID, secret)
 	return secret, nil
-}
-
-// replace stores a changed row. k.change is held.
-func (t *Tasks) replace(k *task, row Task) error {
-	err := t.opts.DB.Update(func(tx *catalog.Tx) error {
-		if err := row.stored(tx); err != nil {
-			return err
-		}
-		return tasks.Put(tx, row, row.StreamID, row.Name)
-	})
-	if err == nil {
-		k.mu.Lock()
-		k.row = row
-		k.mu.Unlock()
-	}
-	return err
 }
 
 // Delete stops a task and forgets it with all its positions (E24). Nothing is

@@ -140,13 +140,17 @@ func Open(opts Options) (*Tasks, error) {
 		wake: make(chan struct{}, 1), workers: make(chan struct{}, opts.Workers), spare: make(chan struct{}, opts.Workers),
 		lanes: make(map[string]*lane),
 	}
-	return t, opts.DB.View(func(tx *catalog.Tx) error {
+	err = opts.DB.View(func(tx *catalog.Tx) error {
 		return tasks.Each(tx, nil, func(_ []string, row Task) error {
 			k := newTask(row)
 			t.publish(k)
 			return k.load(tx)
 		})
 	})
+	if err != nil {
+		return nil, err
+	}
+	return t, t.claimAll()
 }
 
 func (t *Tasks) publish(k *task) {

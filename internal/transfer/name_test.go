@@ -1,0 +1,164 @@
+package transfer_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"disd/internal/storage"
+	"disd/internal/transfer"
+)
+
+// An owner is a task of a stream.
+type owner struct{ project, streamID, stream, task, members string }
+
+// add makes a stream with one partition, unless it exists, and a task that delivers
+// to the bucket.
+func (r *rig) add(o owner) {
+	r.Helper()
+	if r.others == nil {
+		r.others = make(map[string]transfer.Stream)
+	}
+	if _, exists := r.others[o.streamID]; !exists {
+		if err := r.engine.Create(r.Context(), storage.LogID{Stream: o.streamID}); err != nil {
+			r.Fatal(err)
+		}
+		r.others[o.streamID] = transfer.Stream{
+			ID: o.streamID, Project: o.project, Name: o.stream, DataType: "BLOB", Partitions: []transfer.PartitionState{transfer.Active},
+		}
+	}
+	d, err := transfer.Parse(transfer.OBS, json.RawMessage(`{"task_name":"`+o.task+`","agency_name":"a","obs_bucket_path":"b","deliver_time_interval":30`+o.members+`}`))
+	if err != nil {
+		r.Fatal(err)
+	}
+	if err := r.tasks.Create(r.Context(), o.streamID, d); err != nil {
+		r.Fatal(err)
+	}
+}
+
+// write puts a record that says whose it is, and has it delivered.
+func (r *rig) write(o owner) {
+	r.Helper()
+	log, err := r.engine.Open(r.Context(), storage.LogID{Stream: o.streamID})
+	if err != nil {
+		r.Fatal(err)
+	}
+	b := &storage.Batch{Log: log, Records: []storage.Record{{Data: []byte(o.streamID + " " + o.task)}}}
+	r.engine.Append(r.Context(), []*storage.Batch{b})
+	if b.Err != nil {
+		r.Fatal(b.Err)
+	}
+	r.round()
+}
+
+var taskID = regexp.MustCompile(`-[A-Za-z0-9]{19}-shardId`)
+
+// TestNames has two tasks with one bucket whose files would have the same names.
+func TestNames(t *testing.T) { // D-10
+	one := owner{project: "p", streamID: "1", stream: "a-b", task: "c"}
+	const plain, apart = "a-b-c-shardId-0000000000-0-0.txt", "a-b-c-ID-shardId-0000000000-0-0.txt"
+	for _, tt := range []struct {
+		name   string
+		second owner
+		before func(r *rig) // the second task is made
+		want   string
+	}{
+		{"ambiguous", owner{"p", "2", "a", "b-c", ""}, nil, plain + " " + apart},
+		{"another project", owner{"q", "2", "a-b", "c", ""}, nil, plain + " " + apart},
+		{"a stream that was deleted and made again", owner{"p", "2", "a-b", "c", ""}, func(r *rig) { r.tasks.Delete("1", "c") }, plain + " " + apart},
+		{"after a restart", owner{"p", "2", "a", "b-c", ""}, func(r *rig) { r.open(r.disk) }, plain + " " + apart},
+		{"another directory", owner{"p", "2", "a", "b-c", `,"file_prefix":"x"`}, nil, plain + " x/" + plain},
+		{"perhaps the same directory", owner{"p", "2", "a", "b-c", `,"file_prefix":"2017/10"`}, nil, plain + " 2017/10/" + apart},
+		{"a task that was deleted and made again", owner{"p", "1", "a-b", "c", ""}, func(r *rig) { r.tasks.Delete("1", "c") },
+			plain + " a-b-c-shardId-0000000000-1-1.txt"},
+		{"another template since", owner{"p", "2", "a", "b", ""}, func(r *rig) {
+			r.opts.FileName = "{stream_name}-b-c-{task_id}-{partition_id}-{first_seq}-{last_seq}"
+			r.open(r.disk)
+		}, plain + " a-b-c-ID-shardId-0000000000-0-0.txt"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t, 1)
+			r.add(one)
+			r.write(one)
+			if tt.before != nil {
+				tt.before(r)
+			}
+			r.add(tt.second)
+			r.write(tt.second)
+			var keys []string
+			for _, key := range slices.Collect(maps.Keys(objects(t, r.disk))) {
+				keys = append(keys, taskID.ReplaceAllString(key, "-ID-shardId"))
+			}
+			slices.Sort(keys)
+			want := strings.Fields(tt.want)
+			slices.Sort(want)
+			if !slices.Equal(keys, want) {
+				t.Errorf("objects %q, want %q", keys, want)
+			}
+		})
+	}
+}
+
+// TestNamesChange: a task that comes to have another one's names, by a change of
+// its own or of the template, gets others; one that has had them keeps them.
+func TestNamesChange(t *testing.T) {
+	one, two := owner{"p", "1", "a-b", "c", ""}, owner{"p", "2", "a", "b-c", `,"file_prefix":"x"`}
+	distinct := func(r *rig) string {
+		var is []bool
+		for _, o := range []owner{one, two} {
+			s, err := r.tasks.Get(o.streamID, o.task)
+			if err != nil {
+				t.Fatal(err)
+			}
+			is = append(is, s.Distinct)
+		}
+		return fmt.Sprint(is)
+	}
+	t.Run("prefix", func(t *testing.T) {
+		r := newRig(t, 1)
+		r.add(one)
+		r.add(two)
+		if got := distinct(r); got != "[false false]" {
+			t.Errorf("distinct: %s", got)
+		}
+		d, err := transfer.ParseUpdate(transfer.OBS, json.RawMessage(`{"task_name":"b-c","file_prefix":"2020"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.tasks.Update(t.Context(), "2", d); err != nil {
+			t.Fatal(err)
+		}
+		r.open(r.disk)
+		if got := distinct(r); got != "[false true]" {
+			t.Errorf("distinct: %s", got)
+		}
+	})
+	for _, legacy := range []bool{false, true} {
+		t.Run(fmt.Sprint("template, without notes ", legacy), func(t *testing.T) {
+			r := newRig(t, 1)
+			two := owner{"p", "2", "a", "b-c", ""}
+			r.opts.FileName = "{stream_name}.{task_name}.{partition_id}.{first_seq}"
+			r.open(r.disk)
+			r.add(one)
+			r.advance(time.Second)
+			r.add(two)
+			if legacy {
+				transfer.ForgetNames(r.db)
+			}
+			r.opts.FileName = ""
+			r.open(r.disk)
+			if got, want := distinct(r), fmt.Sprint([]bool{false, !legacy}); got != want {
+				t.Errorf("distinct: %s, want %s", got, want)
+			}
+			r.open(r.disk)
+			if got, want := distinct(r), fmt.Sprint([]bool{false, !legacy}); got != want {
+				t.Errorf("after another start: distinct: %s, want %s", got, want)
+			}
+		})
+	}
+}
