@@ -60,6 +60,7 @@ type Config struct {
 	Limits struct {
 		Body        int64 `mapstructure:"body"`
 		Bodies      int64 `mapstructure:"bodies"`
+		Answers     int64 `mapstructure:"answers"`
 		Pending     int64 `mapstructure:"pending"`
 		Connections int   `mapstructure:"connections"`
 	} `mapstructure:"limits"`
@@ -139,6 +140,7 @@ var options = []option{
 	{"quota.control_calls", 0, "calls of one project a second beside GET, data, consumer groups and logins; 0 for any number"},
 	{"limits.body", int64(64 << 20), "largest request body in bytes"},
 	{"limits.bodies", int64(256 << 20), "bytes of all request bodies in memory at one time"},
+	{"limits.answers", int64(256 << 20), "bytes of all downloads in memory at one time, beyond which they are small"},
 	{"limits.pending", int64(64 << 20), "bytes of records waiting to be written, beyond which uploads are refused with DIS.4303"},
 	{"limits.connections", 10000, "open connections at one time"},
 	{"storage.commit_log", int64(64 << 20), "size in bytes of one commit log file"},
@@ -306,6 +308,7 @@ func (c *Config) check() error {
 		inRange("sync_interval", c.SyncInterval, time.Millisecond, time.Hour),
 		inRange("limits.body", c.Limits.Body, 6<<20, 1<<30),
 		inRange("limits.bodies", c.Limits.Bodies, c.Limits.Body, 1<<40),
+		inRange("limits.answers", c.Limits.Answers, 64<<20, 1<<40),
 		inRange("limits.pending", c.Limits.Pending, 1<<20, 1<<40),
 		inRange("limits.connections", c.Limits.Connections, 1, 1<<20),
 		c.checkOBS(),

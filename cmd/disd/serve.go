@@ -138,7 +138,7 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 
 		Logger: logger, Registry: registry,
 		Profiling: c.Profiling,
-		MaxBody:   c.Limits.Body, MaxBodies: c.Limits.Bodies,
+		MaxBody:   c.Limits.Body, MaxBodies: c.Limits.Bodies, MaxAnswers: c.Limits.Answers,
 		EmptyWait: c.EmptyWait, NoEmptyWait: c.EmptyWait == 0,
 	})
 

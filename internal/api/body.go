@@ -96,38 +96,33 @@ func (p *pools) trim() {
 	}
 }
 
-// bodies reads request bodies into memory that is bounded over all requests, and
-// over those of one address: who comes when it is used up waits, and so does the
-// sender behind it.
-type bodies struct {
-	limit int64 // of one body, also when decompressed
-	share int64 // of the bodies of one address
+// A budget bounds memory over all requests, and over those of one address. Who comes
+// when it is used up waits.
+type budget struct {
+	share int64 // of one address
 	free  *semaphore.Weighted
 	pools *pools
-	codec *codec.Decompressor
 
 	mu      sync.Mutex
 	senders map[string]*sender // by address, those with requests
 }
 
-// newBodies returns bodies of at most limit bytes each and total altogether, half of
-// that for one address, but always enough for one body and what it decompresses to.
-func newBodies(limit, total int64, p *pools, d *codec.Decompressor) *bodies {
-	return &bodies{
-		limit: limit, share: max(total/2, 2*limit), free: semaphore.NewWeighted(total), pools: p, codec: d,
-		senders: make(map[string]*sender),
-	}
+// newBudget returns one of total bytes, half of that for one address, but always
+// enough for the largest request.
+func newBudget(total, largest int64, p *pools) *budget {
+	total = max(total, largest)
+	return &budget{share: max(total/2, largest), free: semaphore.NewWeighted(total), pools: p, senders: make(map[string]*sender)}
 }
 
-// A sender is an address from which bodies come.
+// A sender is an address from which requests come.
 type sender struct {
 	address  string
 	free     *semaphore.Weighted
 	requests int
 }
 
-// enter returns the sender of a request. leave must follow.
-func (s *bodies) enter(r *http.Request) *sender {
+// enter returns what will hold the memory of a request; release must follow.
+func (s *budget) enter(r *http.Request) *holding {
 	address, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
 		address = r.RemoteAddr
@@ -140,10 +135,10 @@ func (s *bodies) enter(r *http.Request) *sender {
 		s.senders[address] = from
 	}
 	from.requests++
-	return from
+	return &holding{s: s, from: from}
 }
 
-func (s *bodies) leave(from *sender) {
+func (s *budget) leave(from *sender) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if from.requests--; from.requests == 0 {
@@ -153,10 +148,16 @@ func (s *bodies) leave(from *sender) {
 
 // A holding is the memory that one request occupies.
 type holding struct {
-	s       *bodies
+	s       *budget
 	from    *sender
 	bytes   int64
 	buffers []*buffer
+}
+
+func (h *holding) buffer(n int) *buffer {
+	b := h.s.pools.get(n)
+	h.buffers = append(h.buffers, b)
+	return b
 }
 
 func (h *holding) release() {
@@ -183,6 +184,19 @@ func (h *holding) reserve(ctx context.Context, n int64) error {
 	return nil
 }
 
+// try is reserve for those who can do with less than wait.
+func (h *holding) try(n int64) bool {
+	if !h.from.free.TryAcquire(n) {
+		return false
+	}
+	if !h.s.free.TryAcquire(n) {
+		h.from.free.Release(n)
+		return false
+	}
+	h.bytes = n
+	return true
+}
+
 // shrink gives back all but n bytes of what was reserved.
 func (h *holding) shrink(n int64) {
 	if spare := h.bytes - n; spare > 0 {
@@ -192,10 +206,16 @@ func (h *holding) shrink(n int64) {
 	}
 }
 
-func (h *holding) buffer(n int) *buffer {
-	b := h.s.pools.get(n)
-	h.buffers = append(h.buffers, b)
-	return b
+// bodies reads request bodies into memory within a budget.
+type bodies struct {
+	limit  int64 // of one body, also when decompressed
+	budget *budget
+	codec  *codec.Decompressor
+}
+
+// newBodies returns bodies of at most limit bytes each and total altogether.
+func newBodies(limit, total int64, p *pools, d *codec.Decompressor) *bodies {
+	return &bodies{limit, newBudget(total, 2*limit, p), d} // one body and what it decompresses to
 }
 
 // read returns the whole body as it was received, of at most limit bytes. What it
@@ -215,7 +235,7 @@ func (s *bodies) read(w http.ResponseWriter, r *http.Request, limit int64) ([]by
 	if isCompressed(r.Header.Get("Content-Encoding")) {
 		n += s.limit
 	}
-	h := &holding{s: s, from: s.enter(r)}
+	h := s.budget.enter(r)
 	if err := h.reserve(r.Context(), n); err != nil {
 		h.release()
 		return nil, nil, err

@@ -415,3 +415,51 @@ func TestBodiesAreBounded(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// TestDownloadsAreBounded: when there is no room for more downloads, small ones are
+// answered at once, and those of a large record when there is room again.
+func TestDownloadsAreBounded(t *testing.T) {
+	b := streamBench(t, func(o *Options) { o.MaxAnswers = 1 }) // as little as possible
+	put := func(size, n int) {
+		record := `{"partition_id":"0","data":"` + strings.Repeat("AAAA", size/3) + `"}`
+		b.want(200, "POST", "/p/records", `{"stream_name":"s","records":[`+strings.Repeat(record+",", n-1)+record+`]}`)
+	}
+	put(9<<10, 20)
+	put(90<<10, 2)
+	at := func(seq string) string {
+		a := b.want(200, "GET", "/p/cursors?stream-name=s&partition-id=0&cursor-type=AT_SEQUENCE_NUMBER&starting-sequence-number="+seq, "")
+		return a.member(t, "partition_cursor").(string)
+	}
+	get := func(seq, query string, want int) {
+		t.Helper()
+		a := b.want(200, "GET", "/p/records?partition-cursor="+at(seq)+query, "")
+		if n := len(a.member(t, "records").([]any)); n != want {
+			t.Errorf("from %s%s: %d records, want %d", seq, query, n, want)
+		}
+	}
+	used := b.server.answers.enter(&http.Request{RemoteAddr: "127.0.0.1:1"})
+	if err := used.reserve(t.Context(), b.server.answers.share); err != nil {
+		t.Fatal(err)
+	}
+	get("0", "", 7)
+	get("0", "&limit=3", 3)
+	get("0", "&max_fetch_bytes=20000", 2)
+	get("22", "", 0)
+	waiting := make(chan struct{})
+	go func() { defer close(waiting); get("20", "", 1) }()
+	get("15", "", 5)
+	select {
+	case <-waiting:
+		t.Error("a large record was read without room for it")
+	default:
+	}
+	used.release()
+	<-waiting
+	get("0", "", 22)
+	get("20", "&max_fetch_bytes=20000", 0)
+	all := b.server.answers.enter(&http.Request{RemoteAddr: "127.0.0.1:1"})
+	if err := all.reserve(t.Context(), b.server.answers.share); err != nil { // nothing was kept
+		t.Fatal(err)
+	}
+	all.release()
+}

@@ -21,6 +21,8 @@ const (
 	defaultFetch    = 1 << 20
 	maxFetch        = 10 << 20
 	maxFetchRecords = 10000
+	// smallFetch is the size in bytes of downloads that need no room in the budget.
+	smallFetch = 64 << 10
 )
 
 // An uploader is the memory of one upload, used again and again.
@@ -160,7 +162,7 @@ func sized[T any](s []T, n int) []T {
 }
 
 // getRecords answers E20.
-func (s *Server) getRecords(c *call) (reply, error) {
+func (s *Server) getRecords(c *call) (rep reply, err error) {
 	at, err := s.cursors.Open(c.query.get("partition-cursor"), s.opts.Now())
 	lim, limErr := fetchLimit(c.query)
 	if err := firstOf(err, limErr); err != nil {
@@ -181,6 +183,19 @@ func (s *Server) getRecords(c *call) (reply, error) {
 	if err != nil {
 		return reply{}, partitionError(c, info, id, err)
 	}
+	delayed, err := s.await(c.Context(), st, log, at.Seq)
+	if errors.Is(err, partition.ErrThrottled) {
+		s.opts.Monitor.Refused(info.ID)
+	}
+	if err != nil {
+		return reply{}, partitionError(c, info, id, err)
+	}
+	held := s.answers.enter(c.Request)
+	defer func() {
+		if rep.held == nil {
+			held.release()
+		}
+	}()
 	chunk, ok := s.chunks.get()
 	if !ok {
 		chunk = new(storage.Chunk)
@@ -189,17 +204,17 @@ func (s *Server) getRecords(c *call) (reply, error) {
 		clear(chunk.Records) // which may lie in memory that is not the chunk's
 		s.chunks.put(chunk)
 	}()
-	delayed, err := s.download(c.Context(), st, log, at.Seq, lim, chunk)
-	if errors.Is(err, partition.ErrThrottled) {
-		s.opts.Monitor.Refused(info.ID)
-	}
-	if err != nil {
+	if err := read(c.Context(), log, at.Seq, lim, s.maxRecord(info), held, chunk); err != nil {
 		return reply{}, partitionError(c, info, id, err)
 	}
+	st.Took(id, dataSize(chunk.Records))
 	s.opts.Monitor.Get(info.ID, id, s.opts.Now().Sub(c.start), len(chunk.Records), dataSize(chunk.Records), delayed)
 	at.Type, at.Issued = cursor.AtSequence, s.opts.Now().UnixMilli()
 	at.Seq += storage.Seq(len(chunk.Records))
-	return s.getReply(c, chunk.Records, s.cursors.Seal(at)), nil
+	rep = s.getReply(c, chunk.Records, s.cursors.Seal(at))
+	held.shrink(int64(cap(rep.body)))
+	rep.held = held
+	return rep, nil
 }
 
 // fetchLimit reads max_fetch_bytes and limit.
@@ -214,10 +229,9 @@ func fetchLimit(q query) (storage.Limit, error) {
 	}, firstOf(bytesErr, recordsErr)
 }
 
-// download reads records, after the wait that the partition's throughput asks
-// for (E20-R8), which it reports; when there are none it waits a little for some
-// (E20-R9).
-func (s *Server) download(ctx context.Context, st *partition.Stream, log storage.Log, from storage.Seq, lim storage.Limit, chunk *storage.Chunk) (delayed bool, err error) {
+// await is the wait that the partition's throughput asks for (E20-R8), which it
+// reports; when there are no records it waits a little for some (E20-R9).
+func (s *Server) await(ctx context.Context, st *partition.Stream, log storage.Log, from storage.Seq) (delayed bool, err error) {
 	pause, err := st.Pace(log.ID().Partition)
 	if err != nil {
 		return false, err
@@ -225,21 +239,43 @@ func (s *Server) download(ctx context.Context, st *partition.Stream, log storage
 	if err := sleep(ctx, pause); err != nil {
 		return false, err
 	}
-	if err := log.Read(ctx, from, lim, chunk); err != nil {
-		return false, err
-	}
-	if len(chunk.Records) == 0 && s.opts.EmptyWait > 0 {
+	if _, next := log.Bounds(); from == next && s.opts.EmptyWait > 0 {
 		waiting, cancel := context.WithTimeout(ctx, s.opts.EmptyWait)
 		defer cancel()
-		if log.Wait(waiting, from) == nil {
-			if err := log.Read(ctx, from, lim, chunk); err != nil {
-				return false, err
-			}
-		}
+		_ = log.Wait(waiting, from) // reading says whether there is something
 	}
-	st.Took(log.ID().Partition, dataSize(chunk.Records))
 	return pause > 0, nil
 }
+
+// read reads as much as there is room for. Where there is little, because others do
+// not take their answers, that is a small download at once, or one record of another
+// size when there is room for it.
+func read(ctx context.Context, log storage.Log, from storage.Seq, lim storage.Limit, maxRecord int, held *holding, chunk *storage.Chunk) error {
+	most := lim
+	if lim.AtLeastOne {
+		most.Bytes = max(lim.Bytes, maxRecord)
+	}
+	if held.try(fetchCost(most)) {
+		return log.Read(ctx, from, lim, chunk)
+	}
+	small := storage.Limit{Records: min(lim.Records, smallFetch/128), Bytes: min(lim.Bytes, smallFetch)}
+	if err := log.Read(ctx, from, small, chunk); err != nil || len(chunk.Records) > 0 {
+		return err
+	}
+	if _, next := log.Bounds(); from == next {
+		return nil
+	}
+	most.Records, most.Bytes, lim.Records = 1, min(most.Bytes, maxRecord), 1
+	*chunk = storage.Chunk{} // nobody waits holding memory
+	if err := held.reserve(ctx, fetchCost(most)); err != nil {
+		return err
+	}
+	return log.Read(ctx, from, lim, chunk)
+}
+
+// fetchCost is the memory in bytes for a download: the records, and the answer of
+// them.
+func fetchCost(lim storage.Limit) int64 { return int64(lim.Bytes)*7/3 + int64(lim.Records)*256 }
 
 func sleep(ctx context.Context, d time.Duration) error {
 	if d == 0 {

@@ -72,6 +72,7 @@ type Options struct {
 	Profiling   bool          // serve profiles of the process
 	MaxBody     int64         // bytes of one request body, default 64 MiB
 	MaxBodies   int64         // bytes of all bodies in memory, default 512 MiB, at least twice MaxBody
+	MaxAnswers  int64         // bytes of all downloads in memory, default 512 MiB
 	MaxRecord   RecordLimit   // decoded data of one record
 	EmptyWait   time.Duration // how long an empty download is held back, default 200 ms (E20-R9)
 	NoEmptyWait bool          // answer empty downloads at once
@@ -111,7 +112,9 @@ func (o *Options) setDefaults() {
 	if o.MaxBodies == 0 {
 		o.MaxBodies = 512 << 20
 	}
-	o.MaxBodies = max(o.MaxBodies, 2*o.MaxBody) // one body and what it decompresses to
+	if o.MaxAnswers == 0 {
+		o.MaxAnswers = 512 << 20
+	}
 	if o.MaxRecord.Common == 0 {
 		o.MaxRecord.Common = 1 << 20
 	}
@@ -136,6 +139,7 @@ type Server struct {
 	pools    pools
 	chunks   stock[*storage.Chunk]
 	bodies   *bodies
+	answers  *budget     // of downloads
 	calls    *quota.Rate // nil for any number
 	metrics  *metrics
 	draining atomic.Bool
@@ -153,6 +157,7 @@ func New(opts Options) *Server {
 		panic(err) // its options are constant but for the limit, which is positive
 	}
 	s.bodies = newBodies(opts.MaxBody, opts.MaxBodies, &s.pools, decompressor)
+	s.answers = newBudget(opts.MaxAnswers, fetchCost(storage.Limit{Bytes: opts.MaxRecord.Advanced + maxFetch, Records: maxFetchRecords}), &s.pools)
 	if opts.ControlCalls > 0 && opts.QuotaMode != string(partition.Off) {
 		s.calls = quota.NewRate(opts.ControlCalls, opts.Now)
 	}
@@ -245,8 +250,9 @@ func (c *call) param(name string) string {
 type reply struct {
 	status int
 	body   []byte
-	mime   string  // of the body; "" is JSON
-	memory *buffer // given back after the body was written
+	mime   string   // of the body; "" is JSON
+	memory *buffer  // given back after the body was written
+	held   *holding // the same
 
 	subject string // a token for the header X-Subject-Token, "" for none
 }
@@ -445,6 +451,7 @@ func (s *Server) write(w http.ResponseWriter, id string, rep reply) {
 		rep.memory.b = rep.body
 		s.pools.put(rep.memory)
 	}
+	rep.held.release()
 }
 
 // newRequestID returns 32 hex digits (C-51).

@@ -241,3 +241,94 @@ func TestSignedBodyWithoutLength(t *testing.T) { // C-21, S-12
 		ends(t, "too large", conn)
 	}
 }
+
+// TestSlowReaders: those who ask for the largest downloads and do not take them hold
+// no more memory than they may, and others get theirs, from the same address too.
+func TestSlowReaders(t *testing.T) {
+	t.Parallel()
+	s := harness.Start(t, harness.Options{Args: []string{"--limits-answers", "67108864"}})
+	c := s.Client()
+	if err := c.CreateStream(t.Context(), "large", 1); err != nil {
+		t.Fatal(err)
+	}
+	for range 12 {
+		records := []harness.Record{{Data: make([]byte, 1<<20)}}
+		acks, err := c.Put(t.Context(), "large", records)
+		if err != nil || acks[0].Code != "" {
+			t.Fatal(acks, err)
+		}
+		c.Holds(t, "large", acks[0], records[0])
+	}
+	cursor, err := c.Cursor(t.Context(), "large", 0, "TRIM_HORIZON", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := "GET /v2/" + project + "/records?max_fetch_bytes=10485760&partition-cursor=" + cursor + " HTTP/1.1\r\nHost: disd\r\n\r\n"
+	var readers []net.Conn
+	for _, from := range []net.IP{net.IPv4(127, 0, 0, 1), net.IPv4(127, 0, 0, 2)} {
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}
+		for range 30 {
+			conn, err := dialer.Dial("tcp", s.Address)
+			if err != nil {
+				t.Skipf("no second address of this machine: %v", err)
+			}
+			defer conn.Close()
+			conn.(*net.TCPConn).SetReadBuffer(4096)
+			if _, err := io.WriteString(conn, ask); err != nil {
+				t.Fatal(err)
+			}
+			readers = append(readers, conn)
+		}
+	}
+	for _, conn := range readers[:2] { // have theirs, and do not take them
+		if _, err := io.ReadFull(conn, make([]byte, 100)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	behave(t, s, "meanwhile")
+	if err := c.CreateStream(t.Context(), "many", 1); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		records := make([]harness.Record, 20)
+		for i := range records {
+			records[i].Data = make([]byte, 10<<10)
+		}
+		acks, err := c.Put(t.Context(), "many", records)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range acks {
+			c.Holds(t, "many", acks[i], records[i])
+		}
+	}
+	if err := c.ReadAll(t.Context(), "many", func(p harness.Partition) error {
+		if len(p.Records) != 200 {
+			return fmt.Errorf("%d records", len(p.Records))
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if used := memory(t, s); used > 400<<20 {
+		t.Errorf("the server uses %d MiB", used>>20)
+	}
+}
+
+// memory returns the bytes that a server has in memory.
+func memory(t *testing.T, s *harness.Server) int64 {
+	t.Helper()
+	resp, err := http.Get(s.URL + "/_disd/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		var bytes float64
+		if _, err := fmt.Sscanf(lines.Text(), "process_resident_memory_bytes %g", &bytes); err == nil {
+			return int64(bytes)
+		}
+	}
+	t.Fatal("the server does not say how much memory it uses")
+	return 0
+}
