@@ -4,6 +4,7 @@ import com.huaweicloud.dis.iface.data.response.*;
 import java.io.*;
 import java.nio.file.*;
 import java.util.*;
+import java.util.function.Function;
 import java.util.regex.*;
 
 /** What the SDK does when a server refuses or is away, with a server of its own. */
@@ -48,6 +49,29 @@ public class Faults {
         }
     }
 
+    /** Sends more than a partition takes in a second, without patience and then with some. */
+    static void refused(String stream, Function<DISConfig, DIS> client) {
+        Main.makeStream(stream, 1);
+        PutRecordsRequestEntry[] many = new PutRecordsRequestEntry[1200];
+        for (int i = 0; i < many.length; i++) many[i] = Main.entry("r" + i, null, "0");
+        DISConfig once = config();
+        once.setRecordsRetries(0);
+        PutRecordsResult partial = client.apply(once).putRecords(Main.request(stream, many));
+        if (partial.getFailedRecordCount().get() == 0) throw new AssertionError("nothing was refused");
+        int accepted = many.length - partial.getFailedRecordCount().get();
+
+        DISConfig patient = config();
+        patient.setRecordsRetries(10_000); // ten are over in half a second, and at once in the NIO client, which does not wait
+        Set<String> sequences = new HashSet<>();
+        PutRecordsResult r = client.apply(patient).putRecords(Main.request(stream, many));
+        Main.equal(r.getFailedRecordCount().get(), 0);
+        r.getRecords().forEach(e -> sequences.add(e.getSequenceNumber()));
+        Main.equal(sequences.size(), many.length);
+        List<String> got = all(stream);
+        Main.equal(got.size(), accepted + many.length);
+        Main.equal(new HashSet<>(got.subList(accepted, got.size())).size(), many.length);
+    }
+
     public static void main(String[] args) throws Exception {
         Main.variant = "faults";
         directory = Files.createTempDirectory("java-legacy-");
@@ -61,29 +85,10 @@ public class Faults {
             }
         }));
         Main.dis = new DISClient(config());
-        Main.makeStream("throttled", 1);
         Main.makeStream("cached", 1);
 
-        PutRecordsRequestEntry[] many = new PutRecordsRequestEntry[1200];
-        for (int i = 0; i < many.length; i++) many[i] = Main.entry("r" + i, null, "0");
-        Main.check("what is refused for a while is sent again", () -> {
-            DISConfig once = config();
-            once.setRecordsRetries(0);
-            PutRecordsResult partial = new DISClient(once).putRecords(Main.request("throttled", many));
-            if (partial.getFailedRecordCount().get() == 0) throw new AssertionError("nothing was refused");
-            int accepted = many.length - partial.getFailedRecordCount().get();
-
-            DISConfig patient = config();
-            patient.setRecordsRetries(100); // ten, without a longer wait after partial success, are over in half a second
-            Set<String> sequences = new HashSet<>();
-            PutRecordsResult r = new DISClient(patient).putRecords(Main.request("throttled", many));
-            Main.equal(r.getFailedRecordCount().get(), 0);
-            r.getRecords().forEach(e -> sequences.add(e.getSequenceNumber()));
-            Main.equal(sequences.size(), many.length);
-            List<String> got = all("throttled");
-            Main.equal(got.size(), accepted + many.length);
-            Main.equal(new HashSet<>(got.subList(accepted, got.size())).size(), many.length);
-        });
+        Main.check("what is refused for a while is sent again", () -> refused("throttled", DISClient::new));
+        Main.check("and by the NIO client", () -> refused("throttled-nio", DISClientAsync2::new));
         Main.check("what could not be sent is kept on disk and sent later", () -> {
             DISConfig caching = config().setDataCacheEnabled(true).setDataCacheDir(directory.resolve("cache").toString());
             caching.set(DISConfig.PROPERTY_PRODUCER_EXCEPTION_RETRIES, "0");
