@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"time"
 
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth"
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth/basic"
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/region"
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/sdkerr"
 	dis "github.com/huaweicloud/huaweicloud-sdk-go-v3/services/dis/v2"
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/services/dis/v2/model"
@@ -18,12 +21,12 @@ import (
 
 func newClient() (*dis.DisClient, error) {
 	// [snippet]
-	auth, err := basic.NewCredentialsBuilder().
+	keys, err := basic.NewCredentialsBuilder().
 		WithAk(os.Getenv("DIS_AK")).WithSk(os.Getenv("DIS_SK")).WithProjectId(os.Getenv("DIS_PROJECT")).SafeBuild()
 	if err != nil {
 		return nil, err
 	}
-	http, err := dis.DisClientBuilder().WithCredential(auth).
+	http, err := dis.DisClientBuilder().WithCredential(keys).
 		WithEndpoint(os.Getenv("DIS_ENDPOINT")). // http://127.0.0.1:20004
 		SafeBuild()
 	if err != nil {
@@ -41,8 +44,11 @@ const (
 	text              = "中文 data"
 )
 
-// check runs one check, which panics with what it finds wrong.
+var checked = make(map[string]bool)
+
+// check runs the check of one operation, which panics with what it finds wrong.
 func check(name string, body func()) {
+	checked[name] = true
 	defer func() {
 		if p := recover(); p != nil {
 			fmt.Printf("not ok %s: %s\n", name, strings.Join(strings.Fields(fmt.Sprint(p)), " "))
@@ -96,6 +102,22 @@ func main() {
 	monitoring()
 	tasks()
 	cleanup()
+	check("a project found by its region, derived signatures", func() {
+		endpoint, name := os.Getenv("DIS_ENDPOINT"), os.Getenv("DIS_PROJECT_NAME")
+		keys := must(basic.NewCredentialsBuilder().WithAk(os.Getenv("DIS_AK")).WithSk(os.Getenv("DIS_SK")).
+			WithIamEndpointOverride(endpoint).WithDerivedPredicate(auth.GetDefaultDerivedPredicate()).SafeBuild())
+		http := must(dis.DisClientBuilder().WithCredential(keys).WithRegion(region.NewRegion(name, endpoint)).
+			WithDerivedAuthServiceName("dis").SafeBuild())
+		r := must(dis.NewDisClient(http).ListStreams(&model.ListStreamsRequest{}))
+		same("200", r.HttpStatusCode)
+	})
+	check("all operations", func() {
+		for method := range reflect.TypeFor[*dis.DisClient]().Methods() {
+			if !checked[method.Name] && !strings.HasSuffix(method.Name, "Invoker") {
+				panic(method.Name + " is not called")
+			}
+		}
+	})
 }
 
 func streams() {

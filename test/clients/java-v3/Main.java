@@ -1,6 +1,8 @@
+import com.huaweicloud.sdk.core.SdkResponse;
 import com.huaweicloud.sdk.core.auth.BasicCredentials;
 import com.huaweicloud.sdk.core.exception.ServiceResponseException;
 import com.huaweicloud.sdk.core.http.HttpConfig;
+import com.huaweicloud.sdk.core.region.Region;
 import com.huaweicloud.sdk.dis.v2.DisClient;
 import com.huaweicloud.sdk.dis.v2.model.*;
 import com.huaweicloud.sdk.dis.v2.model.Record;
@@ -12,7 +14,10 @@ import java.util.stream.Collectors;
 public class Main {
     interface Check { void run() throws Exception; }
 
+    static final Set<String> checked = new HashSet<>();
+
     static void check(String name, Check body) {
+        checked.add(name);
         try {
             body.run();
             System.out.println("ok " + name);
@@ -298,6 +303,20 @@ public class Main {
         check("DeleteApp", () -> {
             dis.deleteApp(new DeleteAppRequest().withAppName(APP));
             fails(400, "DIS.4332", () -> dis.showApp(new ShowAppRequest().withAppName(APP)));
+        });
+        check("a project found by its region, derived signatures", () -> {
+            String endpoint = System.getenv("DIS_ENDPOINT");
+            DisClient byRegion = DisClient.newBuilder().withHttpConfig(HttpConfig.getDefaultHttpConfig())
+                .withCredential(new BasicCredentials().withAk(System.getenv("DIS_AK")).withSk(System.getenv("DIS_SK")).withIamEndpoint(endpoint)
+                    .withDerivedPredicate(BasicCredentials.DEFAULT_DERIVED_PREDICATE))
+                .withRegion(new Region(System.getenv("DIS_PROJECT_NAME"), endpoint)).withDerivedAuthServiceName("dis").build();
+            equal(byRegion.listStreams(new ListStreamsRequest()).getHasMoreStreams(), false);
+        });
+        check("all operations", () -> {
+            for (var method : DisClient.class.getDeclaredMethods()) {
+                String name = method.getName().substring(0, 1).toUpperCase() + method.getName().substring(1);
+                if (SdkResponse.class.isAssignableFrom(method.getReturnType()) && !checked.contains(name)) throw new AssertionError(name + " is not called");
+            }
         });
         System.exit(0); // the HTTP library's threads would keep it for a minute
     }

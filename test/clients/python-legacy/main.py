@@ -1,7 +1,10 @@
 """The calls of all demos of the legacy Python SDK.
 
-Arguments: "" or "protobuf", "V11" or "plain" signatures.
+Arguments: "" or "protobuf", "V11" or "plain" signatures. The old package, which has the
+same modules, knows neither V11 nor streams by their id.
 """
+import functools
+import inspect
 import os
 import sys
 import time
@@ -9,21 +12,36 @@ import time
 from dis_sdk_python import DumpTask, disclient, json
 
 encoding, signature = sys.argv[1:]
+NEW = "streamId" in inspect.signature(disclient.describeStream).parameters
+
+methods = {name: method for name, method in vars(disclient).items() if inspect.isfunction(method) and not name.startswith("_")}
+called = set()
 
 
-def make_client():
+def recorded(method):
+    @functools.wraps(method)
+    def call(*args, **kwargs):
+        called.add(method.__name__)
+        return method(*args, **kwargs)
+    return call
+
+
+for name, method in methods.items():
+    setattr(disclient, name, recorded(method))
+
+
+def make_client(**options):
     # [snippet]
     return disclient(
         endpoint=os.environ["DIS_ENDPOINT"],  # http://127.0.0.1:20004
         ak=os.environ["DIS_AK"], sk=os.environ["DIS_SK"],
         projectid=os.environ["DIS_PROJECT"], region=os.environ["DIS_REGION"],
-        bodySerializeType=encoding,  # "" or "protobuf"
-        derivationKeySwitch=signature == "V11",
+        **options,  # none, or bodySerializeType="protobuf", derivationKeySwitch=False for signatures other than V11
     )
     # [end]
 
 
-client = make_client()
+client = make_client(bodySerializeType=encoding, **({"derivationKeySwitch": signature == "V11"} if NEW else {}))
 VARIANT = (encoding or "json") + "-" + signature
 STREAM, APP, TASK = "python-" + VARIANT, "python-app-" + VARIANT, "python_task"
 
@@ -52,7 +70,8 @@ stream = client.describeStream(STREAM)
 equal("describe stream", (stream.streamName, stream.status, stream.streamType, stream.retentionPeriod, len(stream.partitions)),
       (STREAM, "RUNNING", "COMMON", 24, 2))
 stream_id = stream.body["stream_id"]
-equal("describe by id", client.describeStream("", streamId=stream_id).streamName, STREAM)
+if NEW:
+    equal("describe by id", client.describeStream("", streamId=stream_id).streamName, STREAM)
 equal("list streams", STREAM in client.listStream().stream_names, True)
 
 records = [{"data": "a", "partition_id": "shardId-0000000001"}, {"data": "中文", "partition_id": "1"},
@@ -70,7 +89,8 @@ equal("get", [(r["sequence_number"], text(r), r["partitionKey"]) for r in got.re
 equal("timestamps", all(r["timestamp"] > 1e12 and r["timestamp_type"] == "CreateTime" for r in got.recordResult), True)
 equal("get a limit", len(client.getRecords(cursor, limit=2).recordResult), 2)
 equal("get the end", client.getRecords(got.nextPartitionCursor).recordResult, [])
-cursor = client.getCursor("", "1", "AT_SEQUENCE_NUMBER", startSeq="3", streamId=stream_id).cursor
+by_id = {"streamName": "", "streamId": stream_id} if NEW else {"streamName": STREAM}
+cursor = client.getCursor(partitionId="1", cursorType="AT_SEQUENCE_NUMBER", startSeq="3", **by_id).cursor
 equal("cursor by id", text(client.getRecords(cursor).recordResult[0]), "hashed")
 cursor = client.getCursor(STREAM, "1", "AT_TIMESTAMP", timestamp=got.recordResult[0]["timestamp"]).cursor
 equal("cursor by time", text(client.getRecords(cursor).recordResult[0]), "a")
@@ -81,7 +101,7 @@ equal("describe app", json.loads(json.dumps(client.describeApp(APP).body))["app_
 equal("list apps", APP in [a["app_name"] for a in client.listApp("").apps], True)
 equal("no checkpoint", client.getCheckpoint(STREAM, APP, "1").seqNumber, "-1")
 equal("commit", client.commitCheckpoint(STREAM, APP, "1", "3", metaData="mine").statusCode, 201)
-equal("commit a number", client.commitCheckpoint("", APP, "shardId-0000000001", 4, streamId=stream_id).statusCode, 201)
+equal("commit a number", client.commitCheckpoint(appName=APP, partitionId="shardId-0000000001", seqNumber=4, **by_id).statusCode, 201)
 equal("checkpoint", client.getCheckpoint(STREAM, APP, "1").seqNumber, "4")
 state = client.streamConsume(STREAM, APP).partition_consuming_states
 equal("consuming state", [(s["partition_id"], s["sequence_number"], s["latest_offset"]) for s in state],
@@ -126,24 +146,38 @@ for kind, code, key, value in (
     schema = DumpTask.setSchema(basic_Schema=dict(basic), key=key, value=value)
     refused("add dump task " + kind, code, lambda: client.add_dump_task(STREAM, TASK, kind, schema))
 
-# A stream of another account, by its id.
-owner = disclient(os.environ["DIS_ENDPOINT"], os.environ["DIS_AK2"], os.environ["DIS_SK2"], os.environ["DIS_PROJECT2"], "region-1")
-owner.createStream(STREAM, 1, "BLOB", "COMMON")
-foreign = owner.describeStream(STREAM).body["stream_id"]
-for action in "putRecords", "getRecords", "getStreamInfo":  # the SDK has no such call, but signs it
-    owner._disclient__sendRequest(owner._disclient__generateRequest(
-        "POST", "/v2/" + owner.projectid + "/streams/" + STREAM + "/policies", query={}, headers={}, body=json.dumps(
-            {"stream_id": foreign, "principal_name": os.environ["DIS_DOMAIN"] + ".*", "action_type": action, "effect": "accept"})))
-equal("foreign: describe", client.describeStream("", streamId=foreign).streamName, STREAM)
-equal("foreign: put", client.put_records("", foreign, [{"data": "theirs", "partition_id": "0"}]).failedRecordCount, 0)
-cursor = client.getCursor("", "0", "TRIM_HORIZON", streamId=foreign).cursor
-equal("foreign: get", [text(r) for r in client.getRecords(cursor).recordResult], ["theirs"])
-equal("foreign: commit", client.commitCheckpoint("", APP, "0", "1", streamId=foreign).statusCode, 201)
-equal("foreign: checkpoint", client.getCheckpoint("", APP, "0", streamId=foreign).seqNumber, "1")
-equal("foreign: consuming state", client.streamConsume("", APP, streamId=foreign).partition_consuming_states[0]["sequence_number"], "1")
-equal("foreign: delete checkpoint", client.deleteCheckpoint("", APP, streamId=foreign).statusCode, 204)
-owner.deleteStream(STREAM)
+
+def foreign_stream():
+    """A stream of another account, by its id."""
+    owner = disclient(os.environ["DIS_ENDPOINT"], os.environ["DIS_AK2"], os.environ["DIS_SK2"], os.environ["DIS_PROJECT2"], "region-1")
+    owner.createStream(STREAM, 1, "BLOB", "COMMON")
+    foreign = owner.describeStream(STREAM).body["stream_id"]
+    for action in "putRecords", "getRecords", "getStreamInfo":  # the SDK has no such call, but signs it
+        owner._disclient__sendRequest(owner._disclient__generateRequest(
+            "POST", "/v2/" + owner.projectid + "/streams/" + STREAM + "/policies", query={}, headers={}, body=json.dumps(
+                {"stream_id": foreign, "principal_name": os.environ["DIS_DOMAIN"] + ".*", "action_type": action, "effect": "accept"})))
+    equal("foreign: describe", client.describeStream("", streamId=foreign).streamName, STREAM)
+    equal("foreign: put", client.put_records("", foreign, [{"data": "theirs", "partition_id": "0"}]).failedRecordCount, 0)
+    cursor = client.getCursor("", "0", "TRIM_HORIZON", streamId=foreign).cursor
+    equal("foreign: get", [text(r) for r in client.getRecords(cursor).recordResult], ["theirs"])
+    equal("foreign: commit", client.commitCheckpoint("", APP, "0", "1", streamId=foreign).statusCode, 201)
+    equal("foreign: checkpoint", client.getCheckpoint("", APP, "0", streamId=foreign).seqNumber, "1")
+    equal("foreign: consuming state", client.streamConsume("", APP, streamId=foreign).partition_consuming_states[0]["sequence_number"], "1")
+    equal("foreign: delete checkpoint", client.deleteCheckpoint("", APP, streamId=foreign).statusCode, 204)
+    owner.deleteStream(STREAM)
+
+
+if NEW:
+    foreign_stream()
+
+client.setUserAgent("conformance")
+client.updateAuthInfo("NOBODYSKEY0000000001", "nobody's", os.environ["DIS_PROJECT"], os.environ["DIS_REGION"])
+if os.path.exists(os.environ["DIS_CA"]):
+    refused("unknown credentials", "APIGW.0301", lambda: client.listStream())
+client.updateAuthInfo(os.environ["DIS_AK"], os.environ["DIS_SK"], os.environ["DIS_PROJECT"], os.environ["DIS_REGION"])
+equal("new credentials", STREAM in client.listStream().stream_names, True)
 
 equal("delete app", client.deleteApp(APP).statusCode, 204)
 equal("delete stream", client.deleteStream(STREAM).statusCode, 204)
 refused("stream is gone", "DIS.4301", lambda: client.describeStream(STREAM))
+equal("all calls", set(methods) - called, set())

@@ -6,27 +6,37 @@ import time
 from huaweicloudsdkcore.auth.credentials import BasicCredentials
 from huaweicloudsdkcore.http.http_config import HttpConfig
 from huaweicloudsdkcore.exceptions.exceptions import ClientRequestException
+from huaweicloudsdkcore.region.region import Region
 from huaweicloudsdkdis.v2 import *
 
 
+# [snippet]
+def config():
+    http = HttpConfig.get_default_config()
+    http.ssl_ca_cert = os.environ.get("DIS_CA")  # data_dir/tls/ca.pem, with TLS
+    return http
+
+
 def make_client():
-    # [snippet]
-    config = HttpConfig.get_default_config()
-    config.ssl_ca_cert = os.environ.get("DIS_CA")  # data_dir/tls/ca.pem, with TLS
     return (
         DisClient.new_builder()
-        .with_http_config(config)
+        .with_http_config(config())
         .with_credentials(BasicCredentials(os.environ["DIS_AK"], os.environ["DIS_SK"], os.environ["DIS_PROJECT"]))
         .with_endpoint(os.environ["DIS_ENDPOINT"])  # http://127.0.0.1:20004
         .build()
     )
-    # [end]
+# [end]
 
 
 client = make_client()
 
 
+checked = set()
+
+
 def check(name):
+    checked.add(name)
+
     def run(body):
         try:
             body()
@@ -294,3 +304,18 @@ def _():
 def _():
     client.delete_app(DeleteAppRequest(app_name=APP))
     fails("DIS.4332", lambda: client.show_app(ShowAppRequest(app_name=APP)))
+
+
+@check("a project found by its region")
+def _():
+    keys = BasicCredentials(os.environ["DIS_AK"], os.environ["DIS_SK"]).with_iam_endpoint(os.environ["DIS_ENDPOINT"])
+    region = Region(os.environ["DIS_PROJECT_NAME"], os.environ["DIS_ENDPOINT"])
+    by_region = DisClient.new_builder().with_http_config(config()).with_credentials(keys).with_region(region).build()
+    assert by_region.list_streams(ListStreamsRequest()).has_more_streams is False
+
+
+@check("all operations")
+def _():
+    methods = [m for m in vars(DisClient) if not m.startswith("_") and not m.endswith("_invoker") and m not in ("new_builder", "call_api")]
+    missing = {"".join(w.title() for w in m.split("_")) for m in methods} - checked
+    assert len(methods) >= 33 and not missing, missing
