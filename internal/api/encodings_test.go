@@ -446,7 +446,14 @@ func TestDownloadsAreBounded(t *testing.T) {
 	get("0", "&max_fetch_bytes=20000", 2)
 	get("22", "", 0)
 	waiting := make(chan struct{})
-	go func() { defer close(waiting); get("20", "", 1) }()
+	large := at("20")
+	go func() {
+		defer close(waiting)
+		a := b.do("GET", "/p/records?partition-cursor="+large, "")
+		if n := len(a.member(t, "records").([]any)); n == 0 {
+			t.Error("the download that waited is empty")
+		}
+	}()
 	get("15", "", 5)
 	select {
 	case <-waiting:
