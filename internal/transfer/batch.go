@@ -155,6 +155,14 @@ func (b *Batch) errorObject(ext string) (bucket, key string) {
 	return bucket, join(prefix, dir, b.Name(b.First, b.Last, ext))
 }
 
+// diverted returns bucket and key of a batch in the error directory.
+func (b *Batch) diverted() (bucket, key string) {
+	if kind := b.Target.Descriptor.Type; kind == DWS || kind == DLI {
+		return b.errorObject(".csv")
+	}
+	return b.errorObject(".txt")
+}
+
 // join makes a key of path elements; empty ones leave none (D-8).
 func join(elements ...string) string {
 	parts := strings.FieldsFunc(strings.Join(elements, "/"), func(r rune) bool { return r == '/' })

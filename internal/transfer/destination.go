@@ -87,6 +87,10 @@ type Store interface {
 	// Has reports whether there is such an object, whole.
 	Has(ctx context.Context, bucket, key string) (bool, error)
 
+	// Abandon removes what unfinished Puts of an object left. That there is nothing
+	// is no error.
+	Abandon(ctx context.Context, bucket, key string) error
+
 	// Delete removes an object. One that is not there is no error.
 	Delete(ctx context.Context, bucket, key string) error
 }

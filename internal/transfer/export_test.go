@@ -14,6 +14,7 @@ func (t *Tasks) Step() {
 	for _, k := range t.live() {
 		k.working.Wait()
 	}
+	t.leaving.Wait()
 }
 
 // A GapRow is a gap with its first number.

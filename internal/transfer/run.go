@@ -19,6 +19,7 @@ type run struct {
 	busy      bool
 	position  Position
 	intent    *Intent // sealed and not yet passed
+	resumed   bool    // the intent is from before the server started
 	failure   failure
 	counts    counts
 	opened    struct { // the first record to deliver
@@ -49,6 +50,7 @@ func (t *Tasks) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			t.running.Store(false)
 			haltAll(t.live(), t.opts.Grace)
+			t.leaving.Wait()
 			return nil
 		case <-tick.C:
 		case <-t.wake:
@@ -77,6 +79,10 @@ func (t *Tasks) sweep() {
 		if err != nil { // deleted, and the task with it
 			k.abandon()
 			t.drop(k)
+			t.leaving.Go(func() {
+				k.working.Wait()
+				t.tidy(k, k.all()...)
+			})
 			continue
 		}
 		for id, status := range stream.Partitions {
@@ -276,6 +282,12 @@ func (t *Tasks) record(k *task, row *Task, r *run, i *Intent) error {
 
 // resumeBatch reads the records of an open intent again.
 func (t *Tasks) resumeBatch(ctx context.Context, k *task, row *Task, r *run, log storage.Log) (*batch, error) {
+	if r.resumed {
+		if err := t.clean(ctx, row, r); err != nil && !errors.Is(err, ErrRefused) {
+			return nil, err
+		}
+		r.resumed = false
+	}
 	records, err := readRange(ctx, log, r.intent.from(), r.intent.Last)
 	if errors.Is(err, storage.ErrTrimmed) {
 		return nil, t.settle(ctx, k, row, r, log)
@@ -334,6 +346,9 @@ func (t *Tasks) settle(ctx context.Context, k *task, row *Task, r *run, log stor
 		return err
 	}
 	if !done {
+		if err := t.clean(ctx, row, r); err != nil && !errors.Is(err, ErrRefused) {
+			return err
+		}
 		return t.skipLost(ctx, k, row, r, log)
 	}
 	if err := t.attest(ctx, &b, r.position.Start, Settled, 0); err != nil {
@@ -357,6 +372,7 @@ func (t *Tasks) settleParts(ctx context.Context, k *task, row *Task, r *run, log
 	if err != nil {
 		return err
 	}
+	bucket, _ := b.Target.Descriptor.backup()
 	left := make(map[string]int) // good records by directory
 	for _, f := range b.files {
 		left[f.Dir] = f.Records
@@ -367,7 +383,7 @@ func (t *Tasks) settleParts(ctx context.Context, k *task, row *Task, r *run, log
 	i.Parts = []Part{}
 	for _, p := range r.intent.Parts {
 		bad -= int64(p.Records)
-		if p.There, err = b.Target.Store.Has(ctx, b.Target.Descriptor.Text("obs_bucket_path"), b.key(p)); err != nil {
+		if p.There, err = b.Target.Store.Has(ctx, bucket, b.key(p)); err != nil {
 			return err
 		}
 		if p.There {
@@ -375,6 +391,8 @@ func (t *Tasks) settleParts(ctx context.Context, k *task, row *Task, r *run, log
 		}
 		if p.Records = left[p.Dir]; p.Records > 0 {
 			i.Parts = append(i.Parts, p)
+		} else if err := b.Target.Store.Abandon(ctx, bucket, b.key(p)); err != nil {
+			return err
 		}
 	}
 	discarded := int64(gone-from) - kept
@@ -555,6 +573,58 @@ func (t *Tasks) offer(ctx context.Context, b Batch) (rejected int64, err error) 
 	return sink.Deliver(ctx, b)
 }
 
+// clean removes what unfinished attempts to write a batch left, under any name that
+// the batch may have.
+func (t *Tasks) clean(ctx context.Context, row *Task, r *run) error {
+	b, err := t.batch(row, r.partition, r.intent)
+	if err != nil {
+		return err
+	}
+	bucket, bad := b.errorObject(".bad.json")
+	if bucket == "" {
+		return nil
+	}
+	_, diverted := b.diverted()
+	keys := []string{bad, diverted}
+	switch parts := r.intent.Parts; {
+	case b.Target.Descriptor.Type != OBS:
+		_, staged, _ := b.Staged()
+		if err := b.Target.Store.Delete(ctx, bucket, staged); err != nil {
+			return err
+		}
+		keys = append(keys, staged)
+	case parts == nil:
+		keys = append(keys, b.key(b.whole()))
+	default:
+		for _, p := range parts {
+			keys = append(keys, b.key(p))
+		}
+	}
+	for _, key := range keys {
+		if err := b.Target.Store.Abandon(ctx, bucket, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tidy cleans up after batches at rest that will not be written, at least not under
+// the names they have. It does not take long.
+func (t *Tasks) tidy(k *task, runs ...*run) {
+	ctx, cancel := context.WithTimeout(context.Background(), t.opts.Grace)
+	defer cancel()
+	row := k.snapshot()
+	for _, r := range runs {
+		if r.intent == nil {
+			continue
+		}
+		if err := t.clean(ctx, &row, r); err != nil {
+			t.opts.Logger.Warn("parts of unfinished files of a transfer task may be left", "task", k.name,
+				"stream_id", k.streamID, "partition", r.partition, "error", err)
+		}
+	}
+}
+
 // setAside writes the bad records of a batch, with the reason of each, to the
 // error directory.
 func (t *Tasks) setAside(ctx context.Context, r *run, b *batch) error {
@@ -581,11 +651,7 @@ func (b *Batch) aside(ctx context.Context) (bool, error) {
 
 // divert writes a batch to the error directory, as it would have been staged.
 func (t *Tasks) divert(ctx context.Context, b *batch) error {
-	ext := ".txt"
-	if kind := b.Target.Descriptor.Type; kind == DWS || kind == DLI {
-		ext = ".csv"
-	}
-	bucket, key := b.errorObject(ext)
+	bucket, key := b.diverted()
 	if bucket == "" {
 		return nil // CT-7
 	}
@@ -652,6 +718,7 @@ func (t *Tasks) refused(k *task, r *run, err error) {
 	if r.intent != nil {
 		stream, gone := t.opts.Streams.Describe(k.streamID)
 		if gone == nil && (r.intent.Revision != row.Revision || !r.intent.Stream.same(stream)) {
+			t.tidy(k, r)
 			anew := *r.intent
 			anew.Revision, anew.Descriptor, anew.Stream, anew.Parts = row.Revision, row.Descriptor, stream, nil
 			if err := t.record(k, &row, r, &anew); err != nil {

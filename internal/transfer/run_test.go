@@ -582,6 +582,74 @@ func TestCrash(t *testing.T) { // D-7, D-12
 	}
 }
 
+// TestDirectoryFails has the directory of buckets fail without an end of the server:
+// in one call, in all until it is mended, and by being full. Nothing is lost, double
+// or left over, and the task says how it is.
+func TestDirectoryFails(t *testing.T) { // D-11
+	failed := 0
+	run := func(t *testing.T, fault *errfs.Faults, capacity int64) {
+		r := newRig(t, 2)
+		r.create(`,"partition_format":"yyyy/MM/dd/HH/mm"`)
+		r.opts.MaxRecords = 3
+		r.open(errfs.Wrap(r.disk, fault))
+		r.disk.SetCapacity(capacity)
+		for i := range 8 {
+			r.put(int32(i%2), strings.Repeat(fmt.Sprint(i), 700)) // longer than a block
+			r.tasks.Step()
+		}
+		r.round()
+		if r.status().State == transfer.Abnormal {
+			failed++
+		}
+		fault.Heal()
+		r.disk.SetCapacity(0)
+		r.advance(time.Hour)
+		r.round()
+		r.checkWhole(r.disk)
+		if s := r.status(); s.State != transfer.Running {
+			t.Errorf("status %+v", s)
+		}
+		if left := litter(t, r.disk, "obs"); len(left) > 0 {
+			t.Errorf("left: %v", left)
+		}
+	}
+	for name, kind := range map[string]func(int) *errfs.Faults{"once": errfs.At, "for a time": errfs.From} {
+		t.Run(name, func(t *testing.T) {
+			for n := 0; ; n++ {
+				fault := kind(n)
+				if run(t, fault, 0); !fault.Fired() {
+					break
+				}
+			}
+		})
+	}
+	t.Run("full", func(t *testing.T) {
+		for capacity := int64(100); capacity < 8000; capacity += 500 {
+			run(t, errfs.None(), capacity)
+		}
+	})
+	if failed < 20 {
+		t.Errorf("the task failed only %d times", failed)
+	}
+}
+
+// litter lists what is left of files that were not finished.
+func litter(t *testing.T, disk vfs.FS, dir string) (all []string) {
+	t.Helper()
+	names, err := disk.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if sub, isDir := strings.CutSuffix(name, "/"); isDir {
+			all = append(all, litter(t, disk, dir+"/"+sub)...)
+		} else if strings.HasSuffix(name, ".tmp") {
+			all = append(all, dir+"/"+name)
+		}
+	}
+	return all
+}
+
 // A reply that is lost, after which everything is started again: the batch goes
 // out again under its name, though more records are there.
 func TestLostReply(t *testing.T) { // D-7, D-12
@@ -681,6 +749,7 @@ type table struct {
 	schema   string
 	commit   error // nor answers to a commit, after which the batch is there if it arrives
 	arrives  bool
+	stages   bool // each batch, and leaves it there
 	rows     []string
 	loaded   map[storage.Seq]bool // first numbers
 }
@@ -693,9 +762,15 @@ func (d *table) Open(_ context.Context, t transfer.Target) (transfer.Sink, error
 	return d, nil
 }
 func (d *table) Close() {}
-func (d *table) Deliver(_ context.Context, b transfer.Batch) (rejected int64, err error) {
+func (d *table) Deliver(ctx context.Context, b transfer.Batch) (rejected int64, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.stages {
+		bucket, key, content := b.Staged()
+		if err := b.Target.Store.Put(ctx, bucket, key, content); err != nil {
+			return 0, err
+		}
+	}
 	if d.err != nil {
 		return 0, d.err
 	}

@@ -3,7 +3,9 @@ package transfer_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -11,6 +13,8 @@ import (
 
 	"disd/internal/storage"
 	"disd/internal/storage/vfs/errfs"
+	"disd/internal/transfer"
+	"disd/internal/transfer/filestore"
 )
 
 // TestSplitBatchOvertaken ends the server at every call of the file system while it
@@ -21,11 +25,7 @@ func TestSplitBatchOvertaken(t *testing.T) { // D13, D-9, OBS-3
 	const total = 9
 	var data []string
 	for i := range total + 1 {
-		var b bytes.Buffer
-		w := gzip.NewWriter(&b)
-		fmt.Fprintf(w, `{"i":%d,"at":%d}`, i, 1577934245000+i%3*86400_000)
-		w.Close()
-		data = append(data, b.String())
+		data = append(data, gzipped(fmt.Sprintf(`{"i":%d,"at":%d}`, i, 1577934245000+i%3*86400_000)))
 	}
 	data[2], data[6] = "not gzip", "nor this"
 	for trimmed := 1; trimmed <= total; trimmed++ {
@@ -86,4 +86,113 @@ func TestSplitBatchOvertaken(t *testing.T) { // D13, D-9, OBS-3
 			}
 		}
 	}
+}
+
+// A littering store has an upload left of every put that failed, until it is
+// abandoned.
+type littering struct {
+	transfer.Store
+	err   error
+	fails string // part of the keys that fail
+	left  map[string]bool
+}
+
+func (s *littering) Put(ctx context.Context, bucket, key string, content []byte) error {
+	if s.err != nil && strings.Contains(key, s.fails) {
+		s.left[bucket+"/"+key] = true
+		return s.err
+	}
+	return s.Store.Put(ctx, bucket, key, content)
+}
+
+func (s *littering) Abandon(_ context.Context, bucket, key string) error {
+	delete(s.left, bucket+"/"+key)
+	return nil
+}
+
+// TestNothingIsLeft: whatever becomes of a batch whose put was interrupted, what
+// that left is removed.
+func TestNothingIsLeft(t *testing.T) {
+	const split = `,"partition_format":"yyyy","processing_schema":{"timestamp_name":"at","timestamp_type":"Timestamp"}`
+	restart := func(r *rig, s *littering) {
+		s.err = nil
+		r.open(r.disk)
+		r.round()
+	}
+	remove := func(r *rig, _ *littering) {
+		if err := r.tasks.Delete(streamID, "t"); err != nil {
+			r.Error(err)
+		}
+	}
+	for _, tt := range []struct {
+		name           string
+		fails, members string
+		table          *table // of a DWS task
+		next           func(r *rig, s *littering)
+	}{
+		{"the server starts again", ".txt", "", nil, restart},
+		{"and was staging", ".csv", "", &table{stages: true}, restart},
+		{"the task is deleted", ".txt", "", nil, remove},
+		{"and its batch was split", "2020/", split, nil, remove},
+		{"and set bad records aside", ".bad.json", "", nil, remove},
+		{"and was staging a batch", ".csv", "", &table{stages: true}, remove},
+		{"and was giving up", "dws_error/s-t-shardId-0000000000-0-2.csv", `,"retry_duration":0`, &table{err: errors.New("down")}, remove},
+		{"the stream is deleted", ".txt", "", nil, func(r *rig, _ *littering) {
+			r.gone = true
+			r.tasks.Step()
+		}},
+		{"retention removes the batch", ".txt", "", nil, func(r *rig, s *littering) {
+			s.err = nil
+			r.trim(0, 3)
+			r.round()
+		}},
+		{"retention removes a part of it", "2020/", split, nil, func(r *rig, s *littering) {
+			s.err = nil
+			r.trim(0, 1)
+			r.round()
+		}},
+		{"the task gets another directory", "/s-t-shardId-0000000000-0-2.txt", `,"file_prefix":"x"`, nil, func(r *rig, s *littering) {
+			d, err := transfer.ParseUpdate(transfer.OBS, json.RawMessage(`{"task_name":"t","file_prefix":"y"}`))
+			if err != nil {
+				r.Fatal(err)
+			}
+			if err := r.tasks.Update(r.Context(), streamID, d); err != nil {
+				r.Error(err)
+			}
+			s.fails, s.err = "x/s-t", fmt.Errorf("%w: closed", transfer.ErrRefused)
+			r.round()
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t, 1)
+			s := &littering{
+				Store: filestore.Open(filestore.Options{Dir: "obs", FS: r.disk}), err: errors.New("line broken"), fails: tt.fails, left: make(map[string]bool),
+			}
+			r.opts.Store = s
+			r.stream.DataType, r.stream.Compression = "JSON", "gzip"
+			r.open(r.disk)
+			if tt.table != nil {
+				r.load(tt.table, tt.members)
+			} else {
+				r.create(tt.members)
+			}
+			r.put(0, gzipped(`{"at":1577934245000}`), gzipped(`{"at":1609556645000}`), "bad")
+			r.round()
+			if len(s.left) == 0 {
+				t.Fatal("nothing was interrupted")
+			}
+			tt.next(r, s)
+			if len(s.left) > 0 {
+				t.Errorf("left: %v", s.left)
+			}
+		})
+	}
+}
+
+func gzipped(s string) string {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	w.Write([]byte(s))
+	w.Close()
+	return b.String()
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -120,7 +121,7 @@ func (k *task) load(tx *catalog.Tx) error {
 	}
 	return intents.Each(tx, own, func(key []string, i Intent) error {
 		r, err := k.runOf(key[2])
-		r.intent = &i
+		r.intent, r.resumed = &i, true
 		return err
 	})
 }
@@ -139,6 +140,13 @@ func (k *task) run(partition int32) *run {
 		k.runs[partition] = r
 	}
 	return r
+}
+
+// all returns the runs that there are.
+func (k *task) all() []*run {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Collect(maps.Values(k.runs))
 }
 
 // snapshot returns the stored task.
@@ -373,6 +381,7 @@ func (t *Tasks) Delete(streamID, name string) error {
 	k.change.Lock()
 	defer k.change.Unlock()
 	k.halt(t.opts.Grace)
+	t.tidy(k, k.all()...)
 	row := k.snapshot()
 	err = t.opts.DB.Update(func(tx *catalog.Tx) error {
 		if err := row.stored(tx); err != nil {

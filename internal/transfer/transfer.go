@@ -108,8 +108,9 @@ type Tasks struct {
 	opts  Options
 	vault vault
 
-	running atomic.Bool   // Run is at work
-	wake    chan struct{} // one token: a run may be due
+	running atomic.Bool    // Run is at work
+	wake    chan struct{}  // one token: a run may be due
+	leaving sync.WaitGroup // what is done for tasks whose stream is gone
 
 	workers chan struct{} // a token for each batch on its way
 	spare   chan struct{} // the same for destinations that are stuck

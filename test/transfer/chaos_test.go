@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -196,7 +197,7 @@ func (c *chaos) cycle(puts int) {
 	l.ending.Store(true)
 	s.Kill()
 	l.wg.Wait()
-	if c.r.IntN(2) == 0 {
+	if c.r.IntN(15) == 0 {
 		c.disarm()
 	}
 	for c.r.IntN(4) == 0 {
@@ -273,8 +274,14 @@ func chaosInDirectory(t *testing.T, r *rand.Rand, cycles int) (figures, map[stri
 		disarm: w.disarm,
 	}
 	c.arm = func(end func()) {
-		moment := moments[r.IntN(len(moments))]
-		w.arm(moment, r.IntN(6), end)
+		w.arm(moments[r.IntN(len(moments))], r.IntN(6), end, []int{0, 0, 30}[r.IntN(3)], rand.New(rand.NewPCG(r.Uint64(), 0)))
+	}
+	c.fail = func() {
+		if r.IntN(2) == 0 {
+			w.arm(moment{}, -1, nil, 100, rand.New(rand.NewPCG(r.Uint64(), 0)))
+			return
+		}
+		w.hide()
 	}
 	c.run(cycles, 12)
 	maps.Copy(c.events, w.happened)
@@ -295,17 +302,40 @@ var moments = []moment{
 	{"when the object gets its name", fsnotify.Create, ".txt"},
 }
 
-// A watch ends a server at a moment.
+// A watch ends a server at a moment, and makes the directory of a bucket fail.
 type watch struct {
 	t             *testing.T
 	into, catalog string
 	watcher       *fsnotify.Watcher
 	ended         sync.WaitGroup
 	happened      map[string]int
+	inTheWay      []string // directories
+	hidden        bool
 }
 
-// arm calls end at the n-th of the moments to come.
-func (w *watch) arm(m moment, n int, end func()) {
+// hide puts a file in the place of the directory of the buckets.
+func (w *watch) hide() {
+	w.disarm()
+	dir := filepath.Dir(w.into)
+	if err := errors.Join(os.Rename(dir, dir+".away"), os.WriteFile(dir, nil, 0o600)); err != nil {
+		w.t.Fatal(err)
+	}
+	w.hidden = true
+	w.happened["file in place of the directory"]++
+}
+
+// obstruct makes a directory of the name that an object would get.
+func (w *watch) obstruct(tmp string) {
+	name := strings.TrimSuffix(tmp, ".tmp")
+	if os.Mkdir(name, 0o700) == nil {
+		w.inTheWay = append(w.inTheWay, name)
+		w.happened["directory in the way of an object"]++
+	}
+}
+
+// arm calls end at the n-th of the moments to come, and obstructs so many of a
+// hundred objects.
+func (w *watch) arm(m moment, n int, end func(), obstructed int, r *rand.Rand) {
 	w.disarm()
 	watcher, err := fsnotify.NewWatcher()
 	if err == nil {
@@ -320,7 +350,10 @@ func (w *watch) arm(m moment, n int, end func()) {
 	w.watcher = watcher
 	w.ended.Go(func() {
 		for e := range watcher.Events {
-			if !e.Has(m.op) || !strings.HasSuffix(e.Name, m.suffix) {
+			if e.Has(fsnotify.Create) && strings.HasSuffix(e.Name, ".tmp") && r.IntN(100) < obstructed {
+				w.obstruct(e.Name)
+			}
+			if n < 0 || !e.Has(m.op) || !strings.HasSuffix(e.Name, m.suffix) {
 				continue
 			}
 			if n == 0 {
@@ -337,5 +370,18 @@ func (w *watch) disarm() {
 		w.watcher.Close()
 		w.ended.Wait()
 		w.watcher = nil
+	}
+	for _, name := range w.inTheWay {
+		if err := os.Remove(name); err != nil {
+			w.t.Error(err)
+		}
+	}
+	w.inTheWay = nil
+	if w.hidden {
+		dir := filepath.Dir(w.into)
+		if err := errors.Join(os.Remove(dir), os.Rename(dir+".away", dir)); err != nil {
+			w.t.Fatal(err)
+		}
+		w.hidden = false
 	}
 }

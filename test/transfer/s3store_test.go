@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/minio/minio-go/v7"
+
 	"disd/internal/transfer"
 	"disd/internal/transfer/s3store"
 	"disd/internal/transfer/sinktest"
@@ -122,6 +124,36 @@ func TestPutSurvivesEveryFault(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestAbandon removes the parts of uploads of one object that nobody knows the id of.
+func TestAbandon(t *testing.T) {
+	endpoint, client := serve(t)
+	s, core := open(t, endpoint, nil), minio.Core{Client: client}
+	for _, key := range []string{"a/b", "a/b", "a/bc"} {
+		id, err := core.NewMultipartUpload(t.Context(), bucket, key, minio.PutObjectOptions{})
+		if err == nil {
+			_, err = core.PutObjectPart(t.Context(), bucket, key, id, 1, strings.NewReader("part"), 4, minio.PutObjectPartOptions{})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := s.Abandon(t.Context(), bucket, "a/b"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var left []string
+	for upload := range client.ListIncompleteUploads(t.Context(), bucket, "", true) {
+		left = append(left, upload.Key)
+	}
+	if len(left) != 1 || left[0] != "a/bc" {
+		t.Errorf("left: %v", left)
+	}
+	if err := s.Abandon(t.Context(), "other-bucket", "a/b"); !errors.Is(err, transfer.ErrRefused) {
+		t.Errorf("without a bucket: %v", err)
 	}
 }
 

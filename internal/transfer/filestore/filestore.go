@@ -85,6 +85,11 @@ func (s *Store) Has(_ context.Context, bucket, key string) (bool, error) {
 	return true, f.Close()
 }
 
+// Abandon implements transfer.Store.
+func (s *Store) Abandon(ctx context.Context, bucket, key string) error {
+	return s.Delete(ctx, bucket, key+".tmp")
+}
+
 // Delete implements transfer.Store.
 func (s *Store) Delete(_ context.Context, bucket, key string) error {
 	dir, name, err := s.locate(bucket, key)

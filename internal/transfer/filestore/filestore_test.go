@@ -82,6 +82,13 @@ func TestPutSurvivesEveryFault(t *testing.T) {
 			case string(got) != long && (string(got) != old || second == nil):
 				t.Fatalf("fault %d: the object holds %d bytes", n, len(got))
 			}
+			abandoned := after.Clone()
+			if err := filestore.Open(filestore.Options{Dir: "obs", FS: abandoned}).Abandon(t.Context(), "b", key); err != nil {
+				t.Fatalf("fault %d: abandon: %v", n, err)
+			}
+			if _, err := vfs.ReadFile(abandoned.Crash(nil), "obs/b/"+key+".tmp"); !errors.Is(err, fs.ErrNotExist) {
+				t.Fatalf("fault %d: something is left: %v", n, err)
+			}
 			again := filestore.Open(filestore.Options{Dir: "obs", FS: after})
 			if err := again.Put(t.Context(), "b", key, []byte(long)); err != nil {
 				t.Fatalf("fault %d: %v", n, err)

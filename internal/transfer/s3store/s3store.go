@@ -200,9 +200,9 @@ func (s *Store) Put(ctx context.Context, bucket, key string, content []byte) err
 	digest := sha256.Sum256(content)
 	sum := hex.EncodeToString(digest[:])
 	if len(content) > s.part {
-		// What a crash left of an earlier attempt would stay for ever.
-		if err := s.client.RemoveIncompleteUpload(ctx, bucket, key); err != nil {
-			return classify(bucket, err)
+		// What is left of an earlier attempt would stay for ever.
+		if err := s.Abandon(ctx, bucket, key); err != nil {
+			return err
 		}
 		if s.holds(ctx, bucket, key, len(content), sum) {
 			return nil
@@ -290,6 +290,16 @@ func (s *Store) Get(ctx context.Context, bucket, key string) ([]byte, error) {
 	return content, nil
 }
 
+// Abandon implements transfer.Store. Uploads in parts are found by their key: nobody
+// needs to know their ids.
+func (s *Store) Abandon(ctx context.Context, bucket, key string) error {
+	err := s.client.RemoveIncompleteUpload(ctx, bucket, key)
+	if err != nil {
+		return classify(bucket, err)
+	}
+	return nil
+}
+
 // Delete implements transfer.Store.
 func (s *Store) Delete(ctx context.Context, bucket, key string) error {
 	err := s.client.RemoveObject(ctx, bucket, key, minio.RemoveObjectOptions{})
@@ -307,5 +317,5 @@ func classify(bucket string, err error) error {
 	case minio.AccessDenied, "InvalidAccessKeyId", "SignatureDoesNotMatch":
 		return fmt.Errorf("%w: %w: %w", transfer.ErrRefused, transfer.ErrBucketAccess, err)
 	}
-	return fmt.Errorf("put to bucket %s: %w", bucket, err)
+	return fmt.Errorf("bucket %s: %w", bucket, err)
 }
