@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -221,8 +222,9 @@ func newBodies(limit, total int64, p *pools, d *codec.Decompressor) *bodies {
 // read returns the whole body as it was received, of at most limit bytes. What it
 // holds must be released when the request has been answered. Room for decompressing
 // it is reserved at once, so that nobody waits for memory while holding some.
-// errTooLarge, or an error of the connection.
-func (s *bodies) read(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *holding, error) {
+// Every piece is written to seen as it comes. errTooLarge, or an error of the
+// connection.
+func (s *bodies) read(w http.ResponseWriter, r *http.Request, limit int64, seen io.Writer) ([]byte, *holding, error) {
 	n := r.ContentLength
 	switch {
 	case n > limit:
@@ -243,7 +245,7 @@ func (s *bodies) read(w http.ResponseWriter, r *http.Request, limit int64) ([]by
 	if r.ContentLength < 0 {
 		r.Body = http.MaxBytesReader(w, r.Body, limit)
 	}
-	body, err := h.fill(r)
+	body, err := h.fill(r, seen)
 	if err != nil {
 		h.release()
 		return nil, nil, unread(w, err)
@@ -251,26 +253,29 @@ func (s *bodies) read(w http.ResponseWriter, r *http.Request, limit int64) ([]by
 	return body, h, nil
 }
 
-func (h *holding) fill(r *http.Request) ([]byte, error) {
-	if n := r.ContentLength; n > 0 {
-		body := h.buffer(int(n)).b[:n]
-		_, err := io.ReadFull(r.Body, body)
-		return body, err
+func (h *holding) fill(r *http.Request, seen io.Writer) ([]byte, error) {
+	declared := int(r.ContentLength)
+	body := h.buffer(cmp.Or(max(declared, 0), 64<<10)).b
+	if declared > 0 {
+		body = body[:0:declared] // not to wait for more
 	}
-	body := h.buffer(64 << 10).b
-	for {
+	for len(body) != declared {
 		if len(body) == cap(body) {
 			body = append(h.buffer(2*len(body)).b, body...)
 		}
 		n, err := r.Body.Read(body[len(body):cap(body)])
-		body = body[:len(body)+n]
-		if errors.Is(err, io.EOF) {
-			return body, nil
+		if _, err := seen.Write(body[len(body) : len(body)+n]); err != nil {
+			return nil, err
 		}
-		if err != nil {
+		body = body[:len(body)+n]
+		if errors.Is(err, io.EOF) && declared < 0 {
+			break
+		}
+		if err != nil && len(body) != declared {
 			return nil, err
 		}
 	}
+	return body, nil
 }
 
 // plain returns the body decompressed (1.13), in memory that h holds; h is nil for

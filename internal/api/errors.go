@@ -142,23 +142,28 @@ func faultOf(err error) fault {
 
 // recordFaults are the errors of single records in an accepted upload (E19-R4);
 // everything else is a storage failure.
-var recordFaults = []error{
-	partition.ErrPartitionNotFound,
-	partition.ErrPartitionExpired,
-	partition.ErrThrottled,
-	storage.ErrBusy,
+var recordFaults = []fault{
+	ofRecord(partition.ErrPartitionNotFound),
+	ofRecord(partition.ErrPartitionExpired),
+	ofRecord(partition.ErrThrottled),
+	ofRecord(storage.ErrBusy),
+}
+
+// ofRecord is the fault as a record of an upload tells it. The message contains the
+// code too, because one client looks only there.
+func ofRecord(err error) fault {
+	f := faultOf(err)
+	return fault{err: err, code: f.code, message: f.text(nil) + " " + f.code}
 }
 
 // storageFailure is the code clients know to retry a record on.
 const storageFailure = "DIS.5250"
 
-// recordFault returns code and message of a record that was not stored. The
-// message contains the code too, because one client looks only there.
+// recordFault returns code and message of a record that was not stored.
 func recordFault(err error) (code, message string) {
-	for _, known := range recordFaults {
-		if errors.Is(err, known) {
-			f := faultOf(known)
-			return f.code, f.text(nil) + " " + f.code
+	for i := range recordFaults {
+		if f := &recordFaults[i]; errors.Is(err, f.err) {
+			return f.code, f.message
 		}
 	}
 	return storageFailure, systemError.message + " " + storageFailure

@@ -312,7 +312,7 @@ func (s *Server) receive(op operation, c *call) (held *holding, err error) {
 	}
 	var unread error
 	if op.hasBody() || check != nil && check.NeedsBody() {
-		c.body, held, unread = s.bodies.read(c.w, c.Request, check.MaxBody(s.opts.MaxBody))
+		c.body, held, unread = s.bodies.read(c.w, c.Request, check.MaxBody(s.opts.MaxBody), check)
 	}
 	if err := s.identify(c, check, unread); err != nil {
 		return held, err
@@ -327,13 +327,8 @@ func (s *Server) identify(c *call, check *auth.Check, unread error) (err error) 
 	if check == nil {
 		return nil
 	}
-	if check.NeedsBody() {
-		if unread != nil {
-			return unread
-		}
-		if _, err := check.Write(c.body); err != nil {
-			return err
-		}
+	if check.NeedsBody() && unread != nil {
+		return unread
 	}
 	if c.principal, err = check.Verify(); err != nil {
 		return err

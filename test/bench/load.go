@@ -27,15 +27,23 @@ type load struct {
 	apart      bool   // each request goes to one partition, the next to another, instead of each record
 	tail       bool   // reads stay in the newest 16 MiB
 	encode     encode // of requests with records
+	signed     bool   // requests have a signature, else a token
+	throttled  bool   // records may be refused
+	args       args   // of the server; a load with some is held against one without
 	baseline   int    // partitions of the stream with the other load; 0 holds it against the no-op server
 	aim        float64
 }
+
+// args are further arguments of disd serve.
+type args []string
 
 var loads = []load{
 	{name: "put/100x1KiB", conns: 16, partitions: 1, records: 100, encode: encodeJSON, aim: 0.35},
 	{name: "put/1x1KiB", conns: 64, partitions: 1, records: 1, encode: encodeJSON, aim: 0.35},
 	{name: "put/100x1KiB-proto", conns: 16, partitions: 1, records: 100, encode: encodeProto},
 	{name: "put/100x1KiB-lz4", conns: 16, partitions: 1, records: 100, encode: encodeLZ4},
+	{name: "put/100x1KiB-signed", conns: 16, partitions: 1, records: 100, encode: encodeJSON, signed: true, args: args{"--auth-mode", "required", "--auth-domains", accounts}},
+	{name: "put/100x1KiB-throttled", conns: 16, partitions: 1, records: 100, encode: encodeJSON, throttled: true, args: args{"--quota-mode", "enforce"}},
 	{name: "get/1MiB-tail", conns: 8, partitions: 1, tail: true, aim: 0.5},
 	{name: "get/1MiB-old", conns: 8, partitions: 1, aim: 0.5},
 	{name: "200/100x1KiB-mixed", conns: 16, partitions: 200, records: 100, encode: encodeJSON, baseline: 1, aim: 0.8},
@@ -133,9 +141,17 @@ func (l load) puts(partitions int) [][]request {
 			}
 		}
 		header, body := l.encode(streamName(partitions), recs)
-		conns[i%l.conns] = append(conns[i%l.conns], newRequest("POST", "/records", header, body))
+		conns[i%l.conns] = append(conns[i%l.conns], l.from(newRequest("POST", "/records", header, body)))
 	}
 	return conns
+}
+
+// from returns a request as the load sends it.
+func (l load) from(r request) request {
+	if l.signed {
+		return r.signed(time.Now())
+	}
+	return r
 }
 
 // gets returns the downloads of l from a partition that holds stored records.
@@ -180,7 +196,7 @@ func cursorAt(w *wire, stream string, seq int) (string, error) {
 func (l load) check(reply []byte) error {
 	// In JSON, and as field 21 of a protobuf message, which is its first.
 	ok := bytes.Contains(reply, []byte(`"failed_record_count":0`)) || bytes.HasPrefix(reply, []byte{21<<3&0x7f | 0x80, 21 >> 4, 0})
-	if l.records > 0 && !ok {
+	if l.records > 0 && !ok && !(l.throttled && bytes.Contains(reply, []byte(`"failed_record_count":`))) {
 		return fmt.Errorf("records failed: %.300s", reply)
 	}
 	if l.records == 0 && len(reply) < fetchRecords*recordSize {
@@ -191,6 +207,7 @@ func (l load) check(reply []byte) error {
 
 // A contestant carries one side of a load.
 type contestant struct {
+	load     load
 	server   *process
 	requests func() ([][]request, error)
 	turns    []turn
@@ -235,22 +252,22 @@ func (l load) run(ctx context.Context, c config, r *report) error {
 
 // contestant starts disd and prepares it for l.
 func (l load) contestant(ctx context.Context, g *rig, name, bin string) (*contestant, error) {
-	server, _, err := g.disd(ctx, name, bin)
+	server, _, err := g.disd(ctx, name, bin, l.args...)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := call(server.addr, createStream(l.partitions)); err != nil {
+	if _, err := call(server.addr, l.from(createStream(l.partitions))); err != nil {
 		return nil, server.failure(err)
 	}
 	if l.records > 0 {
-		return &contestant{server: server, requests: putsInto(l, l.partitions)}, nil
+		return &contestant{load: l, server: server, requests: putsInto(l, l.partitions)}, nil
 	}
 	stored, err := fill(server.addr, g.fill, l.partitions)
 	if err != nil {
 		return nil, server.failure(err)
 	}
 	gets := func() ([][]request, error) { return l.gets(server.addr, stored) }
-	return &contestant{server: server, requests: gets}, nil
+	return &contestant{load: l, server: server, requests: gets}, nil
 }
 
 func putsInto(l load, partitions int) func() ([][]request, error) {
@@ -262,11 +279,15 @@ func (l load) rival(ctx context.Context, g *rig, first *contestant) (*contestant
 	if g.against != "" {
 		return l.contestant(ctx, g, "other", g.against)
 	}
+	if len(l.args) > 0 {
+		l.args, l.signed, l.throttled = nil, false, false
+		return l.contestant(ctx, g, "plain disd", g.config.disd)
+	}
 	if l.baseline > 0 {
 		if _, err := call(first.server.addr, createStream(l.baseline)); err != nil {
 			return nil, first.server.failure(err)
 		}
-		return &contestant{server: first.server, requests: putsInto(l, l.baseline)}, nil
+		return &contestant{load: l, server: first.server, requests: putsInto(l, l.baseline)}, nil
 	}
 	conns, err := first.requests()
 	if err != nil {
@@ -277,7 +298,7 @@ func (l load) rival(ctx context.Context, g *rig, first *contestant) (*contestant
 		return nil, first.server.failure(err)
 	}
 	server, err := g.noop(ctx, reply)
-	return &contestant{server: server, requests: first.requests}, err
+	return &contestant{load: l, server: server, requests: first.requests}, err
 }
 
 // alternate lets the two take turns. It returns the rates of synced appends
@@ -289,7 +310,7 @@ func (l load) alternate(g *rig, first, second *contestant) (synced []float64, er
 			d /= 4 // to warm up; not counted
 		}
 		for _, a := range []*contestant{first, second} {
-			if err := a.take(l, d); err != nil {
+			if err := a.take(d); err != nil {
 				return nil, a.server.failure(err)
 			}
 		}
@@ -306,14 +327,14 @@ func (l load) alternate(g *rig, first, second *contestant) (synced []float64, er
 	return synced[min(1, len(synced)):], nil
 }
 
-func (a *contestant) take(l load, d time.Duration) error {
+func (a *contestant) take(d time.Duration) error {
 	conns, err := a.requests()
 	if err != nil {
 		return err
 	}
 	used := a.server.cpu()
 	end := time.Now().Add(d)
-	t, err := drive(a.server.addr, conns, l.check, func() bool { return time.Now().Before(end) })
+	t, err := drive(a.server.addr, conns, a.load.check, func() bool { return time.Now().Before(end) })
 	t.cpu = a.server.cpu() - used
 	a.turns = append(a.turns, t)
 	return err

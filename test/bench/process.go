@@ -45,10 +45,10 @@ func (g *rig) close() {
 
 // disd runs bin on the data directory called name and returns when it is
 // ready, with the time this took, counted from before the process existed.
-func (g *rig) disd(ctx context.Context, name, bin string) (*process, time.Duration, error) {
+func (g *rig) disd(ctx context.Context, name, bin string, further ...string) (*process, time.Duration, error) {
 	began := time.Now()
 	args := []string{"serve", "--listen", "$ADDR", "--data-dir", filepath.Join(g.dir, name), "--sync", "always"}
-	p, err := g.start(ctx, name, bin, append(args, g.args...)...)
+	p, err := g.start(ctx, name, bin, append(append(args, further...), g.args...)...)
 	if err != nil {
 		return nil, 0, err
 	}

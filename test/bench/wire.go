@@ -2,21 +2,50 @@ package main
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 )
 
 // project is the project id of every request. In open mode any will do.
 const project = "0123456789abcdef0123456789abcdef"
 
+// token is what stands for credentials in open mode.
+const token = "X-Auth-Token: bench\r\n"
+
+// The access key of loads that are signed, and the accounts with it.
+const (
+	accessKey = "BENCHACCESSKEY000001"
+	secretKey = "bench-secret-key-of-forty-characters-000"
+	accounts  = `[{"name":"bench","projects":[{"name":"region-1","id":"` + project + `"}],"users":[{"name":"u","access_keys":[{"ak":"` + accessKey + `","sk":"` + secretKey + `"}]}]}]`
+)
+
+// signed returns r with a signature, in the form of the Go SDK, instead of the
+// token. There must be no query.
+func (r request) signed(now time.Time) request {
+	head, body, _ := bytes.Cut(r, []byte("\r\n\r\n"))
+	line, _, _ := strings.Cut(string(head), "\r\n")
+	words := strings.Fields(line)
+	date := now.UTC().Format("20060102T150405Z")
+	canonical := fmt.Sprintf("%s\n%s/\n\ncontent-type:application/json\nhost:disd\nx-sdk-date:%s\n\ncontent-type;host;x-sdk-date\n%x",
+		words[0], words[1], date, sha256.Sum256(body))
+	mac := hmac.New(sha256.New, []byte(secretKey))
+	fmt.Fprintf(mac, "SDK-HMAC-SHA256\n%s\n%x", date, sha256.Sum256([]byte(canonical)))
+	lines := fmt.Sprintf("X-Sdk-Date: %s\r\nAuthorization: SDK-HMAC-SHA256 Access=%s, SignedHeaders=content-type;host;x-sdk-date, Signature=%x\r\n",
+		date, accessKey, mac.Sum(nil))
+	return bytes.Replace(r, []byte(token), []byte(lines), 1)
+}
+
 // A request is a whole HTTP request as it goes over the wire.
 type request []byte
 
 func newRequest(method, path, header string, body []byte) request {
-	head := method + " /v2/" + project + path + " HTTP/1.1\r\nHost: disd\r\nX-Auth-Token: bench\r\n"
+	head := method + " /v2/" + project + path + " HTTP/1.1\r\nHost: disd\r\n" + token
 	if body != nil {
 		head += header + "Content-Length: " + strconv.Itoa(len(body)) + "\r\n"
 	}
