@@ -2,7 +2,7 @@ package codec
 
 import (
 	"bytes"
-	"errors"
+	"strings"
 	"testing"
 
 	"disd/internal/storage"
@@ -24,57 +24,24 @@ func TestPartitionID(t *testing.T) {
 	}
 }
 
-func TestInfoRoundTrip(t *testing.T) {
-	for _, f := range []Info{
-		{},
-		{End: true},
-		{FileName: []byte("a.log")},
-		{DeliverDataID: bytes.Repeat([]byte("x"), 300), Seq: -1},
-		{FileName: []byte("a.log"), DeliverDataID: []byte("9d"), Seq: 1<<63 - 1, End: true},
-		{FileName: make([]byte, storage.MaxInfo-infoRoom), Seq: 1<<63 - 1, End: true},
+// TestAppendInfo holds the form that docs/format-log.md gives.
+func TestAppendInfo(t *testing.T) {
+	for _, tt := range []struct {
+		info Info
+		want string
+	}{
+		{Info{}, ""},
+		{Info{End: true}, "\x01\x01\x00\x00\x00"},
+		{Info{FileName: []byte("a.log")}, "\x01\x00\x05a.log\x00\x00"},
+		{Info{FileName: []byte("a"), DeliverDataID: []byte("9d"), Seq: 150, End: true}, "\x01\x01\x01a\x029d\xac\x02"},
+		{Info{DeliverDataID: bytes.Repeat([]byte("x"), 300), Seq: -1}, "\x01\x00\x00\xac\x02" + strings.Repeat("x", 300) + "\x01"},
 	} {
-		text := AppendInfo(nil, &f)
-		got, err := ParseInfo(text)
-		if err != nil || !sameInfo(&got, &f) || len(text) > storage.MaxInfo {
-			t.Errorf("%d bytes read back as %v, %v", len(text), got, err)
+		if got := string(AppendInfo(nil, &tt.info)); got != tt.want {
+			t.Errorf("%v is written %x, want %x", tt.info, got, tt.want)
 		}
 	}
-}
-
-func TestParseInfoFaults(t *testing.T) {
-	good := AppendInfo(nil, &Info{FileName: []byte("a"), DeliverDataID: []byte("b"), Seq: 3, End: true})
-	for name, text := range map[string][]byte{
-		"version only":   good[:1],
-		"other version":  append([]byte{2}, good[1:]...),
-		"other flag":     append([]byte{infoVersion, 2}, good[2:]...),
-		"cut in a name":  good[:3],
-		"cut in a size":  {infoVersion, 0, 0x80},
-		"without number": good[:len(good)-1],
-		"and more":       append(bytes.Clone(good), 0),
-		"endless size":   {infoVersion, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0, 0},
-	} {
-		if f, err := ParseInfo(text); !errors.Is(err, storage.ErrInvalid) {
-			t.Errorf("%s: %v, %v", name, f, err)
-		}
+	largest := Info{FileName: make([]byte, storage.MaxInfo-infoRoom), Seq: 1<<63 - 1, End: true}
+	if n := len(AppendInfo(nil, &largest)); n > storage.MaxInfo {
+		t.Errorf("%d bytes do not fit", n)
 	}
-}
-
-func sameInfo(a, b *Info) bool {
-	return bytes.Equal(a.FileName, b.FileName) && bytes.Equal(a.DeliverDataID, b.DeliverDataID) && a.Seq == b.Seq && a.End == b.End
-}
-
-func FuzzParseInfo(f *testing.F) {
-	f.Add(AppendInfo(nil, &Info{FileName: []byte("a.log"), DeliverDataID: []byte("9d"), Seq: 3, End: true}))
-	f.Add([]byte{infoVersion, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0, 0})
-	f.Add([]byte{2, 0, 0, 0, 0})
-	f.Fuzz(func(t *testing.T, text []byte) {
-		got, err := ParseInfo(text)
-		if err != nil {
-			return
-		}
-		back, err := ParseInfo(AppendInfo(nil, &got))
-		if err != nil || !sameInfo(&got, &back) {
-			t.Errorf("%x is %v, then %v, %v", text, got, back, err)
-		}
-	})
 }

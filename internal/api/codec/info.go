@@ -1,11 +1,6 @@
 package codec
 
-import (
-	"encoding/binary"
-	"fmt"
-
-	"disd/internal/storage"
-)
+import "encoding/binary"
 
 // An Info is the extended_info of a record: it says which piece of which file
 // the record is (E19, E47). The zero Info equals an absent one.
@@ -21,9 +16,7 @@ func (f *Info) IsZero() bool {
 	return len(f.FileName) == 0 && len(f.DeliverDataID) == 0 && f.Seq == 0 && !f.End
 }
 
-// infoVersion is the first byte of an encoded Info. It is part of the stored
-// format, which is: version, 1 for the last piece else 0, file name, deliver
-// data id (each a uvarint length and the bytes), piece number as varint.
+// infoVersion is the first byte of an encoded Info, docs/format-log.md.
 const infoVersion = 1
 
 // infoRoom is what an encoded Info needs beside its two strings, at most.
@@ -45,31 +38,4 @@ func AppendInfo(dst []byte, f *Info) []byte {
 		dst = append(dst, s...)
 	}
 	return binary.AppendVarint(dst, f.Seq)
-}
-
-// ParseInfo reads what AppendInfo wrote; the strings lie in b. Empty b is the
-// zero Info. Everything else wraps storage.ErrInvalid.
-func ParseInfo(b []byte) (Info, error) {
-	if len(b) == 0 {
-		return Info{}, nil
-	}
-	bad := fmt.Errorf("%w: extended info", storage.ErrInvalid)
-	if len(b) < 2 || b[0] != infoVersion || b[1] > 1 {
-		return Info{}, bad
-	}
-	f := Info{End: b[1] == 1}
-	b = b[2:]
-	for _, s := range [...]*[]byte{&f.FileName, &f.DeliverDataID} {
-		size, n := binary.Uvarint(b)
-		if n <= 0 || size > uint64(len(b)-n) {
-			return Info{}, bad
-		}
-		*s, b = b[n:n+int(size)], b[n+int(size):]
-	}
-	seq, n := binary.Varint(b)
-	if n <= 0 || n != len(b) {
-		return Info{}, bad
-	}
-	f.Seq = seq
-	return f, nil
 }

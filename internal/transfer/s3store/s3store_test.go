@@ -2,12 +2,18 @@ package s3store_test
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/base64"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -100,5 +106,114 @@ func TestPace(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// subresources are the parameters that a signature of version 2 covers, of those
+// that a Store uses.
+var subresources = []string{"location", "partNumber", "uploadId", "uploads"}
+
+// signV2 returns what AWS defines as the signature of version 2 of a request.
+func signV2(secret, bucketInHost string, r *http.Request) string {
+	var amz []string
+	for name, values := range r.Header {
+		if name = strings.ToLower(name); strings.HasPrefix(name, "x-amz-") {
+			amz = append(amz, name+":"+strings.Join(values, ",")+"\n")
+		}
+	}
+	slices.Sort(amz)
+	resource := r.URL.EscapedPath()
+	if bucketInHost != "" {
+		resource = "/" + bucketInHost + resource
+	}
+	separator := "?"
+	for _, name := range subresources {
+		if values, there := r.URL.Query()[name]; there {
+			resource += separator + name
+			if values[0] != "" {
+				resource += "=" + values[0]
+			}
+			separator = "&"
+		}
+	}
+	date := r.Header.Get("Date")
+	if r.Header.Get("X-Amz-Date") != "" {
+		date = ""
+	}
+	mac := hmac.New(sha1.New, []byte(secret))
+	io.WriteString(mac, strings.Join([]string{r.Method, r.Header.Get("Content-MD5"), r.Header.Get("Content-Type"), date, strings.Join(amz, "") + resource}, "\n"))
+	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// TestSignV2 holds what this test goes by against the example of AWS.
+func TestSignV2(t *testing.T) {
+	r := httptest.NewRequest(http.MethodGet, "/photos/puppy.jpg", nil)
+	r.Header.Set("Date", "Tue, 27 Mar 2007 19:36:42 +0000")
+	if got := signV2("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "awsexamplebucket1", r); got != "qgk2+6Sv9/oM7G3qLEjTH1a1l1g=" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// TestVersion2 has every kind of request signed by version 2, with the bucket in the
+// path and in front of the host.
+func TestVersion2(t *testing.T) {
+	for _, inHost := range []bool{false, true} {
+		var mu sync.Mutex
+		var seen []string
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			bucket := ""
+			if inHost {
+				bucket, _, _ = strings.Cut(r.Host, ".")
+			}
+			q := r.URL.Query()
+			mu.Lock()
+			seen = append(seen, r.Method+" "+strings.Join(slices.Sorted(maps.Keys(q)), ","))
+			mu.Unlock()
+			want := "AWS " + access + ":" + signV2(secret, bucket, r)
+			if got := r.Header.Get("Authorization"); got != want {
+				t.Errorf("bucket in host %v: %s %s is signed %q, want %q", inHost, r.Method, r.URL, got, want)
+			}
+			io.Copy(io.Discard, r.Body)
+			w.Header().Set("ETag", `"x"`)
+			switch {
+			case r.Method == http.MethodHead && strings.HasSuffix(r.URL.Path, "key"):
+				w.WriteHeader(http.StatusNotFound)
+			case r.Method == http.MethodDelete:
+				w.WriteHeader(http.StatusNoContent)
+			case r.Method == http.MethodGet:
+				io.WriteString(w, "<ListMultipartUploadsResult></ListMultipartUploadsResult>")
+			case q.Has("uploads"):
+				io.WriteString(w, "<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>")
+			case q.Has("uploadId"):
+				io.WriteString(w, `<CompleteMultipartUploadResult><Bucket>bucket</Bucket><ETag>"x"</ETag></CompleteMultipartUploadResult>`)
+			}
+		}))
+		opts := s3store.Options{Endpoint: server.URL, AccessKey: access, SecretKey: secret, Signature: "v2", Part: 5 << 20}
+		if inHost {
+			opts.Endpoint = "http://obs.example.com"
+			opts.Transport = &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, network, server.Listener.Addr().String())
+			}}
+		}
+		s, err := s3store.Open(opts)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for what, err := range map[string]error{
+			"bucket": s.Bucket(t.Context(), "bucket"),
+			"put":    s.Put(t.Context(), "bucket", "a/small key", []byte("content")),
+			"parts":  s.Put(t.Context(), "bucket", "a/large key", make([]byte, 6<<20)),
+			"delete": s.Delete(t.Context(), "bucket", "a/key"),
+		} {
+			if err != nil {
+				t.Errorf("bucket in host %v: %s: %v", inHost, what, err)
+			}
+		}
+		server.Close()
+		for _, kind := range []string{"HEAD ", "PUT ", "POST uploads", "PUT partNumber,uploadId", "POST uploadId", "DELETE "} {
+			if !slices.Contains(seen, kind) {
+				t.Errorf("no request %q among %q", kind, seen)
+			}
+		}
 	}
 }
