@@ -9,7 +9,8 @@
 # credentials, a production server sets the mode it wants, and an image that
 # was started without a thought stops with a message instead of serving
 # everyone who can reach it. Every other option has an environment variable of
-# its own too, or mount a file and run "serve --config FILE".
+# its own too, or mount a file and name it in DISD_CONFIG: the health check
+# reads it too.
 FROM --platform=$BUILDPLATFORM docker.io/library/golang:1.26 AS build
 WORKDIR /src
 COPY go.mod go.sum ./

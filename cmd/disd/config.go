@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -172,7 +173,7 @@ var options = []option{
 
 // addFlags declares a flag for every option.
 func addFlags(flags *pflag.FlagSet) {
-	flags.String("config", "", "configuration file (YAML)")
+	flags.String("config", "", "configuration file (YAML), default $DISD_CONFIG")
 	for _, o := range options {
 		name := strings.NewReplacer("_", "-", ".", "-").Replace(o.key)
 		switch def := o.def.(type) {
@@ -195,7 +196,7 @@ func addFlags(flags *pflag.FlagSet) {
 // notOptions are environment variables that begin like an option's and are none:
 // the commands' own, and those that Kubernetes sets for a service whose name begins
 // with disd.
-var notOptions = regexp.MustCompile(`^DISD_(AK|SK|PASSWORD|(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_\w+)?))$`)
+var notOptions = regexp.MustCompile(`^DISD_(CONFIG|AK|SK|PASSWORD|(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_\w+)?))$`)
 
 // checkEnvironment refuses variables that are of no option. A misspelt
 // DISD_AUTH_MODE must not leave the server open to everybody.
@@ -246,7 +247,8 @@ func loadConfig(args []string, stderr io.Writer, own ...func(*pflag.FlagSet)) (*
 			return nil, err
 		}
 	}
-	if file, _ := flags.GetString("config"); file != "" {
+	file, _ := flags.GetString("config")
+	if file = cmp.Or(file, os.Getenv("DISD_CONFIG")); file != "" {
 		v.SetConfigFile(file)
 		v.SetConfigType("yaml")
 		if err := v.ReadInConfig(); err != nil {

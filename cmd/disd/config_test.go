@@ -59,12 +59,23 @@ func TestPrecedence(t *testing.T) {
 	}
 	t.Setenv("DISD_DATA_DIR", "from-env")
 	t.Setenv("DISD_SYNC", "interval")
-	c, err := load(t, "--config", file, "--sync", "always")
-	if err != nil {
-		t.Fatal(err)
+	for variable, args := range map[string][]string{
+		file:           nil,
+		"":             {"--config", file},
+		file + ".none": {"--config", file},
+	} {
+		t.Setenv("DISD_CONFIG", variable)
+		c, err := load(t, append(args, "--sync", "always")...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := [3]string{c.Listen, c.DataDir, c.Sync}, [3]string{"127.0.0.1:1", "from-env", "always"}; got != want {
+			t.Errorf("listen, data_dir, sync = %q, want %q", got, want)
+		}
 	}
-	if got, want := [3]string{c.Listen, c.DataDir, c.Sync}, [3]string{"127.0.0.1:1", "from-env", "always"}; got != want {
-		t.Errorf("listen, data_dir, sync = %q, want %q", got, want)
+	t.Setenv("DISD_CONFIG", file+".none")
+	if _, err := load(t); err == nil {
+		t.Error("a file that is not there is no error")
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -26,11 +27,22 @@ func health(ctx context.Context, args []string, stderr io.Writer) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	scheme := "http"
+	schemes := []string{"http", "https"}
 	if c.TLS.Mode != "off" {
-		scheme = "https"
+		slices.Reverse(schemes)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+net.JoinHostPort(host, port)+"/_disd/ready", nil)
+	// The server may have been told to speak the other one in a file that this
+	// command was not given.
+	address := net.JoinHostPort(host, port)
+	if err = askReady(ctx, schemes[0], address); err != nil && askReady(ctx, schemes[1], address) == nil {
+		return nil
+	}
+	return err
+}
+
+// askReady asks the server at an address whether it is ready.
+func askReady(ctx context.Context, scheme, address string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+address+"/_disd/ready", nil)
 	if err != nil {
 		return err
 	}

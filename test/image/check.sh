@@ -134,6 +134,12 @@ api() {
 		-H 'X-Auth-Token: any' -H 'Content-Type: application/json' ${3:+--data "$3"}
 }
 
+# ready asks over TLS whether the server is, as a client that trusts its authority.
+ready() {
+	nsenter --net="/proc/$(runc state "$id" | jq .pid)/ns/net" \
+		curl --silent --show-error --fail --cacert "$work/data/tls/ca.pem" https://127.0.0.1:20004/_disd/ready
+}
+
 # get prints the data of the stream's first record.
 get() {
 	local cursor
@@ -166,4 +172,18 @@ start DISD_AUTH_MODE=open
 within 30 runc exec "$id" /disd health
 [ "$(get)" = ZGF0YQ== ] || fail "read back $(get) after a restart"
 stop
+
+start DISD_AUTH_MODE=open DISD_TLS_MODE=auto
+within 30 runc exec "$id" /disd health
+ready >/dev/null
+stop
+cat >"$work/data/disd.yaml" <<END
+auth: {mode: open}
+tls: {mode: files, cert_file: /data/tls/server.pem, key_file: /data/tls/server-key.pem}
+END
+start DISD_CONFIG=/data/disd.yaml
+within 30 runc exec "$id" /disd health
+ready >/dev/null
+stop
+echo "image: healthy over TLS"
 echo "image: ok"

@@ -3,6 +3,7 @@ package security
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 
 	"disd/test/harness"
@@ -23,16 +24,31 @@ func launch(t *testing.T, args ...string) *harness.Server {
 	return s
 }
 
-// TestHealth: the check of a container goes through whatever the server speaks.
+// TestHealth: the check of a container goes through whatever the server speaks,
+// whether or not it is told what that is.
 func TestHealth(t *testing.T) {
-	for _, mode := range []string{"off", "auto"} {
-		s := launch(t, "--tls-mode", mode)
-		args := []string{"health", "--tls-mode", mode, "--listen", s.Address}
-		if out, err := harness.Run(args...); err != nil {
-			t.Errorf("tls.mode %s: %v\n%s", mode, err, out)
+	other := launch(t, "--tls-mode", "auto")
+	files := func(name string) string { return filepath.Join(other.Dir, "tls", name) }
+	for name, args := range map[string][]string{
+		"off":   {"--tls-mode", "off"},
+		"auto":  {"--tls-mode", "auto"},
+		"files": {"--tls-mode", "files", "--tls-cert-file", files("server.pem"), "--tls-key-file", files("server-key.pem")},
+	} {
+		o := harness.Options{Args: args}
+		if name == "files" {
+			o.CA = other.CA()
 		}
-	}
-	if out, err := harness.Run("health", "--listen", "127.0.0.1:1"); err == nil {
-		t.Errorf("healthy without a server: %s", out)
+		s := harness.Launch(t, o)
+		s.Ready(t)
+		told := append([]string{"health", "--listen", s.Address}, args...)
+		for _, check := range [][]string{told, told[:3]} {
+			if out, err := harness.Run(check...); err != nil {
+				t.Errorf("tls.mode %s: %q: %v\n%s", name, check, err, out)
+			}
+		}
+		s.Stop(t)
+		if out, err := harness.Run(told...); err == nil {
+			t.Errorf("tls.mode %s: healthy without a server: %s", name, out)
+		}
 	}
 }
