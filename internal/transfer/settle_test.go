@@ -196,3 +196,29 @@ func gzipped(s string) string {
 	w.Close()
 	return b.String()
 }
+
+// TestDivertedBatchOvertaken: what is in the error directory is not delivered too
+// when retention removes a record of it before it is passed.
+func TestDivertedBatchOvertaken(t *testing.T) { // D-8, D-9
+	for _, written := range []bool{true, false} {
+		r := newRig(t, 1)
+		f := r.failing()
+		d := &table{err: errors.New("down")}
+		r.load(d, `,"retry_duration":0`)
+		r.put(0, "1,2", "3,4")
+		f.set(errors.New("no answer"), written)
+		r.round()
+		f.set(nil, false)
+		d.err = nil
+		r.trim(0, 1)
+		r.open(r.disk)
+		r.round()
+		want, discarded := "[3,4] map[]", int64(1)
+		if written {
+			want, discarded = "[] map[dws_error/s-t-shardId-0000000000-0-1.csv:1,2\n3,4\n]", 2
+		}
+		if got := fmt.Sprint(d.rows, objects(t, r.disk)); got != want || r.status().Partitions[0].Discarded != discarded {
+			t.Errorf("written %v: %s, want %s; %+v", written, got, want, r.status().Partitions)
+		}
+	}
+}

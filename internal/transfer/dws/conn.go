@@ -46,7 +46,7 @@ func (w *watched) giveUp() {
 	late := w.late
 	w.mu.Unlock()
 	if late {
-		w.Conn.Close() //nolint:errcheck // it is broken anyway
+		_ = w.Conn.Close() // it is of no use any more
 	}
 }
 

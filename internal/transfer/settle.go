@@ -1,0 +1,218 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+
+	"disd/internal/storage"
+	"disd/internal/storage/catalog"
+)
+
+// settle ends an intent whose records retention has removed: the destination is
+// asked whether it got them. If not, they are a gap.
+func (t *Tasks) settle(ctx context.Context, k *task, row *Task, r *run, log storage.Log) error {
+	b, err := t.batch(row, r.partition, r.intent)
+	if err != nil {
+		return err
+	}
+	attested, err := t.attested(ctx, &b)
+	if err != nil {
+		return err
+	}
+	if attested {
+		return t.pass(k, row, r, &batch{Batch: b}, 0)
+	}
+	if r.intent.Parts != nil {
+		return t.settleParts(ctx, k, row, r, log)
+	}
+	var discarded int64
+	done := false
+	if r.intent.Diverted {
+		discarded = int64(b.Last-b.First) + 1
+		done, err = b.has(ctx, b.diverted)
+	} else {
+		done, err = t.delivered(ctx, b)
+	}
+	if err != nil {
+		return err
+	}
+	if !done {
+		if err := t.clean(ctx, row, r); err != nil && !errors.Is(err, ErrRefused) {
+			return err
+		}
+		return t.skipLost(ctx, k, row, r, log)
+	}
+	if err := t.attest(ctx, &b, r.position.Start, Settled, discarded); err != nil {
+		return err
+	}
+	return t.pass(k, row, r, &batch{Batch: b}, discarded)
+}
+
+// settleParts takes out of an intent the records that retention removed. Those are
+// no gap that lie in parts which are at the destination; nothing else of such a part
+// is delivered again either.
+func (t *Tasks) settleParts(ctx context.Context, k *task, row *Task, r *run, log storage.Log) error {
+	i := *r.intent
+	oldest, _ := log.Bounds()
+	gone := min(oldest, i.Last+1)
+	records, err := readRange(ctx, log, gone, i.Last)
+	if err != nil {
+		return err
+	}
+	b, err := t.assemble(row, r.partition, &i, records)
+	if err != nil {
+		return err
+	}
+	bucket, _ := b.Target.Descriptor.backup()
+	left := make(map[string]int) // good records by directory
+	for _, f := range b.files {
+		left[f.Dir] = f.Records
+	}
+	from := i.from()
+	var kept int64                                        // of the records that are gone
+	bad := int64(i.Last-from) + 1 - int64(len(b.spoiled)) // of the same, once the good ones are taken off
+	i.Parts = []Part{}
+	for _, p := range r.intent.Parts {
+		bad -= int64(p.Records)
+		if p.There, err = b.Target.Store.Has(ctx, bucket, b.key(p)); err != nil {
+			return err
+		}
+		if p.There {
+			kept += int64(p.Records - left[p.Dir])
+		}
+		if p.Records = left[p.Dir]; p.Records > 0 {
+			i.Parts = append(i.Parts, p)
+		} else if err := b.Target.Store.Abandon(ctx, bucket, b.key(p)); err != nil {
+			return err
+		}
+	}
+	discarded := int64(gone-from) - kept
+	i.From, i.Lost = gone, i.Lost+discarded
+	p := r.position
+	p.Discarded += discarded
+	if aside, err := b.has(ctx, b.aside); err != nil {
+		return err
+	} else if aside {
+		kept += bad
+	}
+	gap := Gap{Last: gone - 1, Found: t.opts.Now().UnixMilli(), Kept: kept}
+	lost := int64(gone-from) - kept
+	if lost > 0 {
+		t.lost(k, r, from, gap)
+	}
+	return t.update(k, row, r, p, &i, func(tx *catalog.Tx) error {
+		if lost == 0 {
+			return nil
+		}
+		return gaps.Put(tx, gap, append(row.key(r.partition), padded(int64(from), 19))...)
+	})
+}
+
+func (t *Tasks) delivered(ctx context.Context, b Batch) (bool, error) {
+	sink, err := t.openSink(ctx, b.Target)
+	if err != nil {
+		return false, err
+	}
+	defer sink.Close()
+	if s, can := sink.(Settler); can {
+		return s.Delivered(ctx, b)
+	}
+	return false, nil
+}
+
+// skipLost moves the position past records that retention removed before they
+// were read, and records the gap (D-9, E26-R2). An open intent ends with it.
+func (t *Tasks) skipLost(ctx context.Context, k *task, row *Task, r *run, log storage.Log) error {
+	oldest, _ := log.Bounds()
+	p := r.position
+	if oldest <= p.Next {
+		return nil
+	}
+	first := p.Next
+	p.Discarded += int64(oldest - first)
+	p.Next = oldest
+	if err := t.attestLoss(ctx, row, r, first, oldest-1); err != nil {
+		return err
+	}
+	gap := Gap{Last: oldest - 1, Found: t.opts.Now().UnixMilli()}
+	t.lost(k, r, first, gap)
+	return t.update(k, row, r, p, nil, func(tx *catalog.Tx) error {
+		return gaps.Put(tx, gap, append(row.key(r.partition), padded(int64(first), 19))...)
+	})
+}
+
+func (t *Tasks) lost(k *task, r *run, first storage.Seq, gap Gap) {
+	t.opts.Logger.Error("retention removed records before a transfer task delivered them", "task", k.name,
+		"stream_id", k.streamID, "partition", r.partition, "first", first, "last", gap.Last, "delivered_of_them", gap.Kept)
+}
+
+// attestLoss writes the manifest of records that were lost.
+func (t *Tasks) attestLoss(ctx context.Context, row *Task, r *run, first, last storage.Seq) error {
+	if !t.opts.Manifest {
+		return nil
+	}
+	stream, err := t.opts.Streams.Describe(row.StreamID)
+	if err != nil {
+		return err
+	}
+	b, err := t.batch(row, r.partition, &Intent{
+		First: first, Last: last, Generated: t.opts.Now().UnixMilli(), Zone: t.opts.Zone.String(),
+		Descriptor: row.Descriptor, Stream: stream, Version: intentVersion,
+	})
+	if err != nil {
+		return err
+	}
+	return t.attest(ctx, &b, r.position.Start, Lost, int64(last-first)+1)
+}
+
+// clean removes what unfinished attempts to write a batch left, under any name that
+// the batch may have.
+func (t *Tasks) clean(ctx context.Context, row *Task, r *run) error {
+	b, err := t.batch(row, r.partition, r.intent)
+	if err != nil {
+		return err
+	}
+	bucket, bad := b.aside()
+	if bucket == "" {
+		return nil
+	}
+	_, diverted := b.diverted()
+	keys := []string{bad, diverted}
+	switch parts := r.intent.Parts; {
+	case b.Target.Descriptor.Type != OBS:
+		_, staged, _ := b.Staged()
+		if err := b.Target.Store.Delete(ctx, bucket, staged); err != nil {
+			return err
+		}
+		keys = append(keys, staged)
+	case parts == nil:
+		keys = append(keys, b.key(b.whole()))
+	default:
+		for _, p := range parts {
+			keys = append(keys, b.key(p))
+		}
+	}
+	for _, key := range keys {
+		if err := b.Target.Store.Abandon(ctx, bucket, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tidy cleans up after batches at rest that will not be written, at least not under
+// the names they have. It does not take long.
+func (t *Tasks) tidy(k *task, runs ...*run) {
+	ctx, cancel := context.WithTimeout(context.Background(), t.opts.Grace)
+	defer cancel()
+	row := k.snapshot()
+	for _, r := range runs {
+		if r.intent == nil {
+			continue
+		}
+		if err := t.clean(ctx, &row, r); err != nil {
+			t.opts.Logger.Warn("parts of unfinished files of a transfer task may be left", "task", k.name,
+				"stream_id", k.streamID, "partition", r.partition, "error", err)
+		}
+	}
+}
