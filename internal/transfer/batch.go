@@ -26,8 +26,10 @@ type Intent struct {
 	Stream     Stream     `json:"stream"`
 
 	// Parts are the objects of a batch that is split. When retention removes records
-	// of it, the batch begins at From, and so many of those before are Lost.
+	// of it, the batch begins at From, and so many of those before are Lost. Bad is
+	// the number of bad records from there on.
 	Parts []Part      `json:"parts,omitzero"` // empty is not none
+	Bad   int64       `json:"bad,omitempty"`
 	From  storage.Seq `json:"from,omitempty"` // First, if it is less
 	Lost  int64       `json:"lost,omitempty"`
 

@@ -75,7 +75,7 @@ func (t *Tasks) announce(ctx context.Context, k *task, row *Task, r *run, log st
 	if err != nil {
 		return nil, err
 	}
-	intent.Parts = b.parts()
+	intent.Parts, intent.Bad = b.parts(), int64(len(b.spoiled))
 	return b, t.record(k, row, r, intent)
 }
 

@@ -19,16 +19,18 @@ func (t *Tasks) settle(ctx context.Context, k *task, row *Task, r *run, log stor
 	if err != nil {
 		return err
 	}
+	discarded := r.intent.Bad
+	if r.intent.Diverted {
+		discarded = int64(b.Last-b.First) + 1
+	}
 	if attested {
-		return t.pass(k, row, r, &batch{Batch: b}, 0)
+		return t.pass(k, row, r, &batch{Batch: b}, discarded)
 	}
 	if r.intent.Parts != nil {
 		return t.settleParts(ctx, k, row, r, log)
 	}
-	var discarded int64
 	done := false
 	if r.intent.Diverted {
-		discarded = int64(b.Last-b.First) + 1
 		done, err = b.has(ctx, b.diverted)
 	} else {
 		done, err = t.delivered(ctx, b)
@@ -69,11 +71,9 @@ func (t *Tasks) settleParts(ctx context.Context, k *task, row *Task, r *run, log
 		left[f.Dir] = f.Records
 	}
 	from := i.from()
-	var kept int64                                        // of the records that are gone
-	bad := int64(i.Last-from) + 1 - int64(len(b.spoiled)) // of the same, once the good ones are taken off
+	var kept int64 // of the records that are gone
 	i.Parts = []Part{}
 	for _, p := range r.intent.Parts {
-		bad -= int64(p.Records)
 		if p.There, err = b.Target.Store.Has(ctx, bucket, b.key(p)); err != nil {
 			return err
 		}
@@ -87,13 +87,13 @@ func (t *Tasks) settleParts(ctx context.Context, k *task, row *Task, r *run, log
 		}
 	}
 	discarded := int64(gone-from) - kept
-	i.From, i.Lost = gone, i.Lost+discarded
+	i.From, i.Lost, i.Bad = gone, i.Lost+discarded, int64(len(b.spoiled))
 	p := r.position
 	p.Discarded += discarded
 	if aside, err := b.has(ctx, b.aside); err != nil {
 		return err
 	} else if aside {
-		kept += bad
+		kept += r.intent.Bad - i.Bad
 	}
 	gap := Gap{Last: gone - 1, Found: t.opts.Now().UnixMilli(), Kept: kept}
 	lost := int64(gone-from) - kept
@@ -128,12 +128,15 @@ func (t *Tasks) skipLost(ctx context.Context, k *task, row *Task, r *run, log st
 	if oldest <= p.Next {
 		return nil
 	}
-	first := p.Next
-	p.Discarded += int64(oldest - first)
-	p.Next = oldest
-	if err := t.attestLoss(ctx, row, r, first, oldest-1); err != nil {
+	if err := t.attestLoss(ctx, row, r, p.Next, oldest-1); err != nil {
 		return err
 	}
+	first := p.Next
+	if r.intent != nil {
+		first = r.intent.from()
+	}
+	p.Discarded += int64(oldest - first)
+	p.Next = oldest
 	gap := Gap{Last: oldest - 1, Found: t.opts.Now().UnixMilli()}
 	t.lost(k, r, first, gap)
 	return t.update(k, row, r, p, nil, func(tx *catalog.Tx) error {

@@ -34,6 +34,7 @@ func TestSplitBatchOvertaken(t *testing.T) { // D13, D-9, OBS-3
 			r.stream.DataType, r.stream.Compression = "JSON", "gzip"
 			r.create(`,"partition_format":"yyyy/MM/dd","processing_schema":{"timestamp_name":"at","timestamp_type":"Timestamp"}`)
 			fault := errfs.From(n)
+			r.opts.Manifest = true
 			r.open(errfs.Wrap(r.disk, fault))
 			r.put(0, data[:total]...)
 			r.advance(30 * time.Second)
@@ -51,6 +52,9 @@ func TestSplitBatchOvertaken(t *testing.T) { // D13, D-9, OBS-3
 			times := make(map[int]int)
 			aside := 0
 			for key, content := range objects(t, r.disk) {
+				if strings.Contains(key, "_manifest/") {
+					continue
+				}
 				if strings.HasSuffix(key, ".bad.json") {
 					aside += strings.Count(content, "\n")
 					continue
@@ -80,6 +84,15 @@ func TestSplitBatchOvertaken(t *testing.T) { // D13, D-9, OBS-3
 			}
 			if lost != 0 {
 				t.Fatalf("trimmed to %d, call %d: %d of the records that are missing are in no gap: %+v %+v %v", trimmed, n, lost, r.tasks.Gaps(streamID), s.Partitions, objects(t, r.disk))
+			}
+			dumps, err := transfer.VerifyDump(t.Context(), filestore.Open(filestore.Options{Dir: "obs", FS: r.disk}), "b", "")
+			if err != nil || len(dumps) != 1 || dumps[0].End != total+1 || dumps[0].Discarded != s.Partitions[0].Discarded {
+				t.Fatalf("trimmed to %d, call %d: manifests %+v, %v; %d discarded", trimmed, n, dumps, err, s.Partitions[0].Discarded)
+			}
+			for _, damage := range dumps[0].Damage {
+				if !strings.Contains(damage.Error(), "no checksum") {
+					t.Fatalf("trimmed to %d, call %d: %v", trimmed, n, damage)
+				}
 			}
 			if !fault.Fired() {
 				break
