@@ -10,8 +10,9 @@ import (
 	"disd/internal/storage/vfs"
 )
 
-// chunkSize is how much memory is allocated for groups at once, at most.
-const chunkSize = 1 << 20
+// chunkSize is how much memory is allocated for groups at once, at most: enough
+// to hold a large page wherever it begins.
+const chunkSize = 4 << 20
 
 // pending is a group before it is on disk. Appenders reserve their part of its
 // memory under Engine.mu and fill it without; the same memory is then written

@@ -84,7 +84,7 @@ func (e *Engine) sealIdle() {
 	e.roll = e.roll || idle
 	e.resting = e.resting || idle
 	if idle {
-		e.arena.spare = nil
+		e.arena.free, e.arena.spare = nil, nil
 	}
 	e.mu.Unlock()
 	if idle {

@@ -102,9 +102,11 @@ func Aligned(b []byte) bool { return offBlock(b) == 0 }
 
 func offBlock(b []byte) int { return int(uintptr(unsafe.Pointer(unsafe.SliceData(b))) % blockSize) }
 
-// AlignedBuffer returns n zero bytes in memory a Direct file can write from.
+// AlignedBuffer returns n zero bytes in memory a Direct file can write from. If
+// they are many, the kernel is asked for large pages.
 func AlignedBuffer(n int) []byte {
 	b := make([]byte, n)
+	adviseHuge(b)
 	if n == 0 || Aligned(b) {
 		return b // large objects start on pages in this runtime
 	}

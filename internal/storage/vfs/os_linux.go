@@ -3,9 +3,26 @@ package vfs
 import (
 	"errors"
 	"os"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
+
+// hugePage is the size of a large page; where it is another, the advice is
+// only less useful.
+const hugePage = 2 << 20
+
+// adviseHuge asks for large pages for b: they take a fault each, not one for
+// every 4 KiB, and a direct write pins them with less work. Measured, that is a
+// tenth of the processor time of an upload.
+func adviseHuge(b []byte) {
+	at := int(uintptr(unsafe.Pointer(unsafe.SliceData(b))) % hugePage)
+	if skip := (hugePage - at) % hugePage; len(b) >= skip+hugePage {
+		b = b[skip:]
+		// A hint: without it all works as well.
+		_ = unix.Madvise(b[:len(b)&^(hugePage-1)], unix.MADV_HUGEPAGE)
+	}
+}
 
 // openDirect opens a file for writes past the page cache.
 func openDirect(name string) (File, error) {

@@ -6,6 +6,8 @@ import "os"
 
 // Elsewhere than on Linux the calls that every Unix has do the same, slower.
 
+func adviseHuge([]byte) {}
+
 func openDirect(name string) (File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
 	return &osFile{File: f}, err
