@@ -68,6 +68,13 @@ const (
 	// syncDelay is what a member of an unfinished round is told to wait (G-8).
 	syncDelay = 500 * time.Millisecond
 
+	// calm is how long a member that fetched its share is not told of the next
+	// round, which it would learn at its next heartbeat otherwise. A client with
+	// two threads asks for its checkpoints in one of them then; if the other one
+	// got the next share meanwhile, it would take them for those of that share,
+	// find none, and read from wherever groups without checkpoints begin.
+	calm = time.Second
+
 	// patternPause is the longest time in which a pattern is not compared with
 	// the streams there are (G-13).
 	patternPause = 5 * time.Second

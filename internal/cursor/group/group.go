@@ -57,6 +57,7 @@ type member struct {
 
 	synced     bool               // it fetched its share
 	due        time.Time          // while not synced: when it is given up
+	fetched    time.Time          // when it last fetched its share
 	stale      bool               // not synced, and what it had may be another's now
 	generation int64              // of the share it fetched last
 	assignment map[string][]int32 // its share, by stream as it spells it
@@ -324,7 +325,7 @@ func (g *group) sync(now time.Time, client string) SyncReply {
 		}
 		return SyncReply{State: SyncRejoin}
 	}
-	m.synced, m.stale, m.generation = true, false, g.generation
+	m.synced, m.stale, m.generation, m.fetched = true, false, g.generation, now
 	if g.allSynced() {
 		g.phase = stable
 	}
@@ -349,6 +350,8 @@ func (g *group) heartbeat(now time.Time, client string, generation int64) Heartb
 	switch {
 	case g.phase == collecting && m.joined:
 		return Syncing
+	case !m.stale && generation == m.generation && now.Sub(m.fetched) < calm:
+		return Stable
 	case g.phase == collecting:
 		return Joining
 	case !m.synced:

@@ -64,6 +64,7 @@ func (s *script) sync(client string) SyncReply {
 	return reply
 }
 
+// syncs lets clients fetch their shares, and waits until they are told what comes next.
 func (s *script) syncs(clients ...string) {
 	s.Helper()
 	for _, client := range clients {
@@ -71,6 +72,7 @@ func (s *script) syncs(clients ...string) {
 			s.Fatalf("sync of %s: %s", client, reply.State)
 		}
 	}
+	s.advance(calm)
 }
 
 func (s *script) beat(client string, generation int64) HeartbeatState {
@@ -110,8 +112,8 @@ func (s *script) form(clients ...string) int64 {
 	if len(clients) > 1 {
 		s.joins(clients[0]) // it was alone, and notices the others
 	}
-	s.syncs(clients...)
 	generation := s.sync(clients[0]).Generation
+	s.syncs(clients...)
 	for _, client := range clients {
 		s.beats(client, generation, Stable)
 	}
@@ -225,6 +227,7 @@ var rules = []struct {
 		s.leave("A")
 	}},
 	{"G-4", "answers by phase", testAnswers},
+	{"G-4", "who has just fetched its share hears of the next one a moment later", testCalm},
 	{"G-5", "who joined is not told to join again in that round", func(s *script) {
 		generation := s.collect()
 		for range 30 {
@@ -404,6 +407,47 @@ func patient(d time.Duration) func(*JoinRequest) {
 }
 
 func hasty(r *JoinRequest) { r.Accelerate = true }
+
+func testCalm(s *script) {
+	t := s.T
+	for _, tt := range []struct {
+		name   string
+		change func(s *script)
+		want   HeartbeatState
+	}{
+		{"another joins", func(s *script) { s.joins("B") }, Joining},
+		{"partitions appear", func(s *script) { s.resize("s1", 6) }, Syncing},
+		{"stream is made anew", func(s *script) { s.remove("s1"); s.create("s1", 4) }, Joining},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newScript(t, nil)
+			s.joins("A")
+			generation := s.sync("A").Generation
+			tt.change(s)
+			for range 2 {
+				s.beats("A", generation, Stable)
+				s.commits("A", generation, nil)
+				s.advance(calm / 2)
+			}
+			s.beats("A", generation, tt.want)
+		})
+	}
+	t.Run("a client that is started again", func(t *testing.T) {
+		s := newScript(t, nil)
+		s.joins("A")
+		s.sync("A")
+		s.joins("B")
+		s.beats("A", NoGeneration, Joining)
+	})
+	t.Run("what it fetched may be another's", func(t *testing.T) {
+		s := newScript(t, nil)
+		s.join(ask("A", hasty))
+		s.join(ask("B", hasty))
+		generation := s.sync("B").Generation
+		s.join(ask("A", hasty))
+		s.beats("B", generation, Syncing)
+	})
+}
 
 // testAnswers goes through the table of G-4: what client X is answered.
 func testAnswers(s *script) {
