@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"disd/internal/auth"
@@ -29,12 +30,17 @@ var adminOperations = []operation{
 }
 
 // isLocal reports a request from this machine, to this machine, that claims to be
-// nobody's. What a proxy passed on is not from this machine. What a browser sends
-// may be the wish of any page that is open in it; one whose name was made to point
-// here (DNS rebinding) still sends that name as host.
+// nobody's. What a proxy passed on is not from this machine; an empty header may be
+// its client's, with the proxy's behind it. What a browser sends may be the wish of
+// any page that is open in it; one whose name was made to point here (DNS rebinding)
+// still sends that name as host.
 func isLocal(r *http.Request) bool {
-	for _, h := range []string{"Authorization", "X-Auth-Token", "X-Forwarded-For", "Forwarded", "Via"} {
-		if r.Header.Get(h) != "" {
+	for name := range r.Header {
+		switch name {
+		case "Authorization", "X-Auth-Token", "Forwarded", "Via", "X-Real-Ip":
+			return false
+		}
+		if strings.HasPrefix(name, "X-Forwarded-") {
 			return false
 		}
 	}
@@ -43,7 +49,7 @@ func isLocal(r *http.Request) bool {
 
 // fromBrowser reports whether a page in a browser made the request.
 func fromBrowser(r *http.Request) bool {
-	return r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != ""
+	return r.Header["Origin"] != nil || r.Header["Sec-Fetch-Site"] != nil
 }
 
 // isLoopback reports whether an address, with or without a port, is of this machine

@@ -944,3 +944,31 @@ func TestRandomText(t *testing.T) {
 		}
 	}
 }
+
+// TestOpenTokens: what an open server gave to whoever asked for it opens nothing
+// when it is started again in mode required.
+func TestOpenTokens(t *testing.T) {
+	ring, c := NewKeyring(), newClock()
+	then := openDirectory(t, open, withKeyring(ring), withClock(c))
+	now := openDirectory(t, withKeyring(ring), withClock(c))
+	for mode, d := range map[string]*Directory{"open": then, "required": now} {
+		_, token, err := d.Login(password("acme", "alice", "alice's password"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		key, err := d.NewTemporaryKey(token, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for what, hold := range map[string]func() error{
+			"a token":         func() error { _, err := now.ReadToken(token); return err },
+			"a login":         func() error { _, _, err := now.Login(Login{Methods: []string{"token"}, Token: token}); return err },
+			"a key of it":     func() error { _, err := now.NewTemporaryKey(token, 0); return err },
+			"a temporary key": func() error { _, _, err := now.secret(key.AK, key.SecurityToken); return err },
+		} {
+			if err := hold(); (err == nil) != (mode == "required") {
+				t.Errorf("%s of mode %s: %v", what, mode, err)
+			}
+		}
+	}
+}

@@ -26,6 +26,8 @@ type Token struct {
 	Methods   []string // of the login
 	Issued    time.Time
 	Expires   time.Time
+
+	open bool // it was given to whoever asked (ModeOpen)
 }
 
 // claims is what is sealed in a token. Its members are part of the format.
@@ -36,6 +38,7 @@ type claims struct {
 	Methods   []string `json:"methods"`
 	Issued    int64    `json:"issued"`  // microseconds
 	Expires   int64    `json:"expires"` // microseconds
+	Open      bool     `json:"open,omitempty"`
 }
 
 // A Login is what E1 asks with. A name or an id is enough everywhere.
@@ -62,7 +65,7 @@ type LoginScope struct {
 // token with its text. ErrLogin, whatever was wrong (E1-R3, E1-R4).
 func (d *Directory) Login(in Login) (Token, string, error) {
 	now := d.opts.Now().UTC().Truncate(time.Microsecond)
-	t := Token{Methods: in.Methods, Issued: now, Expires: now.Add(TokenLifetime)}
+	t := Token{Methods: in.Methods, Issued: now, Expires: now.Add(TokenLifetime), open: d.opts.Mode == ModeOpen}
 	var err error
 	switch {
 	case slices.Equal(in.Methods, []string{"password"}):
@@ -190,7 +193,7 @@ func (d *Directory) project(dom Domain, r Ref) (Project, bool) {
 }
 
 func (d *Directory) sealToken(t Token) string {
-	doc, err := json.Marshal(claims{t.User, t.Project, t.ForDomain, t.Methods, t.Issued.UnixMicro(), t.Expires.UnixMicro()})
+	doc, err := json.Marshal(claims{t.User, t.Project, t.ForDomain, t.Methods, t.Issued.UnixMicro(), t.Expires.UnixMicro(), t.open})
 	if err != nil {
 		panic(err) // strings and integers can always be marshalled
 	}
@@ -210,6 +213,9 @@ func (d *Directory) ReadToken(text string) (Token, error) {
 	}
 	if err != nil {
 		return Token{}, &DeniedError{Reason: "token: " + err.Error()}
+	}
+	if t.open {
+		return Token{}, &DeniedError{Reason: "token: " + openReason}
 	}
 	u := d.state.Load().users[t.User.ID]
 	if u == nil || !u.programmatic {
@@ -234,7 +240,7 @@ func (d *Directory) openToken(text string) (Token, error) {
 	if err := json.Unmarshal(doc, &c); err != nil {
 		return Token{}, err
 	}
-	t := Token{c.User, c.Project, c.ForDomain, c.Methods, time.UnixMicro(c.Issued).UTC(), time.UnixMicro(c.Expires).UTC()}
+	t := Token{c.User, c.Project, c.ForDomain, c.Methods, time.UnixMicro(c.Issued).UTC(), time.UnixMicro(c.Expires).UTC(), c.Open}
 	if !d.opts.Now().Before(t.Expires) {
 		return Token{}, fmt.Errorf("expired at %s", t.Expires)
 	}
@@ -273,7 +279,12 @@ type temporary struct {
 	SK      string `json:"sk"`
 	User    string `json:"user"`
 	Expires int64  `json:"expires"` // microseconds
+	Open    bool   `json:"open,omitempty"`
 }
+
+// openReason is why what ModeOpen gave to whoever asked for it does not hold in
+// ModeRequired.
+const openReason = "is of a time when everybody was let in"
 
 // The lifetime of temporary keys (E57).
 const (
@@ -296,7 +307,7 @@ func (d *Directory) NewTemporaryKey(token string, lifetime time.Duration) (Tempo
 	}
 	k := TemporaryKey{Expires: d.opts.Now().UTC().Truncate(time.Microsecond).Add(lifetime)}
 	k.AK, k.SK = newKeyPair()
-	doc, err := json.Marshal(temporary{k.AK, k.SK, t.User.ID, k.Expires.UnixMicro()})
+	doc, err := json.Marshal(temporary{k.AK, k.SK, t.User.ID, k.Expires.UnixMicro(), d.opts.Mode == ModeOpen})
 	if err != nil {
 		panic(err) // strings and integers can always be marshalled
 	}
@@ -335,6 +346,8 @@ func (d *Directory) temporarySecret(s *state, ak, securityToken string) (string,
 	}
 	u := s.users[t.User]
 	switch {
+	case t.Open && d.opts.Mode != ModeOpen:
+		return refuse(openReason)
 	case t.AK != ak:
 		return refuse("is not of this access key")
 	case !d.opts.Now().Before(time.UnixMicro(t.Expires)):
