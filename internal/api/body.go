@@ -214,8 +214,19 @@ type bodies struct {
 	codec  *codec.Decompressor
 }
 
+// Bodies of those who have not said who they are: the size of one in bytes, and of all
+// in memory, which are not those that others may have.
+const (
+	strangerBody   = 64 << 10
+	strangerBodies = 64 << 20
+)
+
 // newBodies returns bodies of at most limit bytes each and total altogether.
-func newBodies(limit, total int64, p *pools, d *codec.Decompressor) *bodies {
+func newBodies(limit, total int64, p *pools) *bodies {
+	d, err := codec.NewDecompressor(int(limit))
+	if err != nil {
+		panic(err) // its options are constant but for the limit, which is positive
+	}
 	return &bodies{limit, newBudget(total, 2*limit, p), d} // one body and what it decompresses to
 }
 

@@ -108,8 +108,15 @@ func (o boolean) value(field string) (*bool, error) {
 	return &o.v, nil
 }
 
+// maxElements bounds the members and array elements of a JSON body: each takes many
+// times the memory of its text.
+const maxElements = 20_000
+
 // decode reads a JSON body with members into v.
 func decode(body []byte, v any) error {
+	if bytes.Count(body, []byte{','}) >= maxElements {
+		return codec.ErrTooLarge
+	}
 	if len(body) == 0 {
 		return codec.ErrEmpty
 	}

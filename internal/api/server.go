@@ -21,7 +21,6 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"disd/internal/api/codec"
 	"disd/internal/auth"
 	"disd/internal/auth/audit"
 	"disd/internal/auth/policy"
@@ -128,21 +127,22 @@ func (o *Options) setDefaults() {
 
 // A Server answers DIS requests. It is an http.Handler.
 type Server struct {
-	opts     Options
-	ids      *auth.Directory
-	policies *policy.Policies
-	streams  *partition.Set
-	apps     *cursor.Apps
-	cursors  *cursor.Sealer
-	log      *slog.Logger
-	router   *chi.Mux
-	pools    pools
-	chunks   stock[*storage.Chunk]
-	bodies   *bodies
-	answers  *budget     // of downloads
-	calls    *quota.Rate // nil for any number
-	metrics  *metrics
-	draining atomic.Bool
+	opts      Options
+	ids       *auth.Directory
+	policies  *policy.Policies
+	streams   *partition.Set
+	apps      *cursor.Apps
+	cursors   *cursor.Sealer
+	log       *slog.Logger
+	router    *chi.Mux
+	pools     pools
+	chunks    stock[*storage.Chunk]
+	bodies    *bodies
+	strangers *bodies     // of operations that need no authentication
+	answers   *budget     // of downloads
+	calls     *quota.Rate // nil for any number
+	metrics   *metrics
+	draining  atomic.Bool
 }
 
 // New returns a server over the given parts.
@@ -152,11 +152,8 @@ func New(opts Options) *Server {
 		opts: opts, ids: opts.Identities, policies: opts.Policies, streams: opts.Streams, apps: opts.Apps, cursors: opts.Cursors,
 		log: opts.Logger, router: chi.NewMux(), metrics: newMetrics(opts.Registry),
 	}
-	decompressor, err := codec.NewDecompressor(int(opts.MaxBody))
-	if err != nil {
-		panic(err) // its options are constant but for the limit, which is positive
-	}
-	s.bodies = newBodies(opts.MaxBody, opts.MaxBodies, &s.pools, decompressor)
+	s.bodies = newBodies(opts.MaxBody, opts.MaxBodies, &s.pools)
+	s.strangers = newBodies(min(strangerBody, opts.MaxBody), strangerBodies, &s.pools)
 	s.answers = newBudget(opts.MaxAnswers, fetchCost(storage.Limit{Bytes: opts.MaxRecord.Advanced + maxFetch, Records: maxFetchRecords}), &s.pools)
 	if opts.ControlCalls > 0 && opts.QuotaMode != string(partition.Off) {
 		s.calls = quota.NewRate(opts.ControlCalls, opts.Now)
@@ -287,7 +284,11 @@ func (s *Server) guarded(op operation, c *call) (rep reply, err error) {
 
 // run does what comes before an endpoint, in the order of C-35.
 func (s *Server) run(op operation, c *call) (reply, error) {
-	held, err := s.receive(op, c)
+	bodies := s.bodies
+	if op.public {
+		bodies = s.strangers
+	}
+	held, err := s.receive(op, c, bodies)
 	defer held.release()
 	if err != nil {
 		return reply{}, err
@@ -296,7 +297,7 @@ func (s *Server) run(op operation, c *call) (reply, error) {
 		return reply{}, err
 	}
 	if op.hasBody() {
-		if c.body, err = s.bodies.plain(held, c.Header, c.body); err != nil {
+		if c.body, err = bodies.plain(held, c.Header, c.body); err != nil {
 			return reply{}, err
 		}
 	}
@@ -305,14 +306,14 @@ func (s *Server) run(op operation, c *call) (reply, error) {
 
 // receive reads the body, finds out who sent it and whether it is let in. A body
 // that no operation asks for is read all the same if it is signed (C-8).
-func (s *Server) receive(op operation, c *call) (held *holding, err error) {
+func (s *Server) receive(op operation, c *call, bodies *bodies) (held *holding, err error) {
 	check, err := s.begin(op, c)
 	if err != nil {
 		return nil, err
 	}
 	var unread error
 	if op.hasBody() || check != nil && check.NeedsBody() {
-		c.body, held, unread = s.bodies.read(c.w, c.Request, check.MaxBody(s.opts.MaxBody), check)
+		c.body, held, unread = bodies.read(c.w, c.Request, check.MaxBody(bodies.limit), check)
 	}
 	if err := s.identify(c, check, unread); err != nil {
 		return held, err
