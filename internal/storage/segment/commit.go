@@ -509,16 +509,17 @@ func (l *log) trimLocked(seq storage.Seq) {
 }
 
 func (e *Engine) publishRemove(l *log) {
-	e.mu.Lock()
-	if e.ids[l.id] == l {
-		delete(e.ids, l.id)
-		e.removed = append(e.removed, l)
-	}
-	e.mu.Unlock()
+	// First nothing more is written for it, then what is there can be deleted.
 	l.mu.Lock()
 	l.removed = true
 	l.wakeLocked()
 	l.mu.Unlock()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ids[l.id] == l {
+		delete(e.ids, l.id)
+		e.removed = append(e.removed, l)
+	}
 }
 
 func signal(c chan struct{}) {

@@ -107,7 +107,7 @@ func (e *Engine) Create(ctx context.Context, id storage.LogID) error {
 	if err := validID(id); err != nil {
 		return err
 	}
-	return e.control(ctx, putID(id), func() (effect, error) {
+	return e.control(ctx, e.opt.perFlushedLog(), putID(id), func() (effect, error) {
 		if e.ids[id] != nil {
 			return effect{}, fmt.Errorf("%w: %s", storage.ErrExists, id)
 		}
@@ -152,7 +152,7 @@ func (e *Engine) List(context.Context) ([]storage.LogID, error) {
 
 // Remove implements storage.Engine.
 func (e *Engine) Remove(ctx context.Context, id storage.LogID) error {
-	err := e.control(ctx, nil, func() (effect, error) {
+	err := e.control(ctx, 0, nil, func() (effect, error) {
 		l := e.ids[id]
 		if l == nil || !l.born {
 			return effect{}, errDone
@@ -168,7 +168,7 @@ func (e *Engine) Remove(ctx context.Context, id storage.LogID) error {
 
 // Trim implements storage.Log.
 func (l *log) Trim(ctx context.Context, seq storage.Seq) error {
-	err := l.e.control(ctx, nil, func() (effect, error) {
+	err := l.e.control(ctx, 0, nil, func() (effect, error) {
 		v, err := l.view()
 		switch {
 		case err != nil:
@@ -202,10 +202,11 @@ func (e *Engine) tidy(l *log) {
 var errDone = errors.New("done")
 
 // control commits the effect that decide returns, with body as its data.
-// decide is called under e.mu.
-func (e *Engine) control(ctx context.Context, body []byte, decide func() (effect, error)) error {
+// decide is called under e.mu. room is what the effect takes on the disk, 0 if it
+// gives room back: a full disk must not keep anybody from that.
+func (e *Engine) control(ctx context.Context, room int64, body []byte, decide func() (effect, error)) error {
 	e.mu.Lock()
-	err := e.admitLocked(ctx, int64(len(body)), 1)
+	err := e.admitLocked(ctx, int64(len(body)), room)
 	var f effect
 	if err == nil {
 		f, err = decide()
@@ -277,7 +278,8 @@ func (e *Engine) Append(ctx context.Context, batches []*storage.Batch) {
 func (e *Engine) reserve(ctx context.Context, batches []*storage.Batch, parts []part, size int64) (*pending, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if err := e.admitLocked(ctx, size, len(batches)); err != nil {
+	room := size + int64(len(batches))*(e.opt.perFlushedLog()+block)
+	if err := e.admitLocked(ctx, size, room); err != nil {
 		return nil, err
 	}
 	now := e.opt.Now().UnixMilli()
@@ -332,9 +334,9 @@ func (e *Engine) writableLocked(target storage.Log) (*log, error) {
 	return l, nil
 }
 
-// admitLocked returns when size more bytes may be appended to so many logs. It
-// lets go of e.mu while it waits.
-func (e *Engine) admitLocked(ctx context.Context, size int64, logs int) error {
+// admitLocked returns when size more bytes may be committed that will take room
+// bytes on the disk. It lets go of e.mu while it waits.
+func (e *Engine) admitLocked(ctx context.Context, size, room int64) error {
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -346,7 +348,7 @@ func (e *Engine) admitLocked(ctx context.Context, size int64, logs int) error {
 			return err
 		}
 		if !e.repairing && e.fitsLocked(size) {
-			return e.fundLocked(size + int64(logs)*perFlushedLog)
+			return e.fundLocked(room)
 		}
 		if e.waiting > 0 && e.waiting+size > e.opt.MaxPending {
 			return fmt.Errorf("%w: %d bytes wait already", storage.ErrBusy, e.waiting)
@@ -383,13 +385,18 @@ func (e *Engine) signalRoomLocked() {
 }
 
 // What a flush needs beside the records themselves, at most: per log the
-// header, the start on a block boundary, index, directories; per log in the
-// manifest; and for the manifest's replacement, rounding and so on.
+// header, starts on block boundaries, directories; per log in the manifest; and
+// for the manifest's replacement, rounding and so on.
 const (
 	perFlushedLog = 24 << 10
 	perLog        = 512
 	perFlush      = 1 << 20
 )
+
+// perFlushedLog is the constant and the index of a segment that becomes full.
+func (o *Options) perFlushedLog() int64 {
+	return perFlushedLog + alignUp(indexHeader+markSize*(o.SegmentSize/markEvery+2), block)
+}
 
 // healthyRoom is the size of the append that Health asks for on a disk that
 // was full.
@@ -399,7 +406,7 @@ const healthyRoom = 64 << 10
 func (e *Engine) chargeLocked(l *log, size int64) {
 	if l.charged != e.era {
 		l.charged = e.era
-		size += perFlushedLog
+		size += e.opt.perFlushedLog()
 	}
 	e.owedNow += size
 	e.budget -= size
@@ -408,22 +415,41 @@ func (e *Engine) chargeLocked(l *log, size int64) {
 // fundLocked makes sure that the disk has room to flush size more bytes later,
 // so that nothing is acknowledged that cannot go to its segment.
 func (e *Engine) fundLocked(size int64) error {
-	if e.budget >= size {
+	if size == 0 || e.budget >= size {
 		return nil
 	}
+	left, err := e.leftLocked(size)
+	if e.full = err; err == nil {
+		e.budget = min(left, max(size, 8<<20))
+	}
+	return err
+}
+
+// claimLocked sets size bytes aside for something that is no record.
+func (e *Engine) claimLocked(size int64) error {
+	if size == 0 {
+		return nil
+	}
+	_, err := e.leftLocked(size)
+	if err == nil {
+		e.owed += size
+		e.budget = 0 // it counted on these bytes
+	}
+	return err
+}
+
+// leftLocked returns the bytes on the disk that nothing is set aside for, which
+// are at least size.
+func (e *Engine) leftLocked(size int64) (int64, error) {
 	free, err := e.opt.FS.Free(e.opt.Dir)
 	if err != nil {
-		e.full = fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
-		return e.full
+		return 0, fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
 	}
 	left := free - e.owed - e.owedNow - perFlush - perLog*int64(len(e.ids))
 	if left < size {
-		e.full = fmt.Errorf("%w: disk full, %d bytes are free", storage.ErrUnavailable, free)
-		return e.full
+		return 0, fmt.Errorf("%w: disk full, %d bytes are free", storage.ErrUnavailable, free)
 	}
-	e.full = nil
-	e.budget = min(left, max(size, 8<<20))
-	return nil
+	return left, nil
 }
 
 // Health implements storage.Engine.

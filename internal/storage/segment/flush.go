@@ -176,24 +176,33 @@ func (e *Engine) settle(o outcome) {
 	e.signalRoomLocked()
 }
 
-// provide makes the next commit log file ready if one is wanted.
+// provide makes the next commit log file ready if one is wanted. One that is
+// wanted later is left for later when the disk has no room for it: there will be
+// one to recycle.
 func (e *Engine) provide() error {
 	e.mu.Lock()
-	want := e.want
+	defer e.mu.Unlock()
+	want, room := e.want, int64(0)
 	waiting, pinned := e.sealedLocked()
-	if e.spare != nil || len(e.free) == 0 && (waiting >= maxSealed || pinned >= maxPinned) {
-		want = wantNone
+	if len(e.free) == 0 {
+		room = e.opt.CommitLogSize
 	}
-	e.mu.Unlock()
-	if want == wantNone {
+	if want == wantNone || e.spare != nil || room > 0 && (waiting >= maxSealed || pinned >= maxPinned) {
 		return nil
 	}
+	if err := e.claimLocked(room); err != nil {
+		if want == wantLater {
+			return nil
+		}
+		return err
+	}
+	e.mu.Unlock()
 	c, err := e.makeFile(want == wantLater)
+	e.mu.Lock()
+	e.owed -= room // it has it
 	if err != nil {
 		return err
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.spare = c
 	e.cond.Broadcast()
 	return nil

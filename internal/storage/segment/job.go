@@ -116,7 +116,7 @@ func (j *job) resume() error {
 }
 
 func (j *job) start(w *segmentWriter) {
-	w.direct = j.direct
+	w.direct, w.large = j.direct, int(j.e.opt.Large)
 	j.cur = w
 	j.open = append(j.open, w)
 }
@@ -212,6 +212,7 @@ type segmentWriter struct {
 	seg    *segment // its identity; its span is what was there before
 	file   vfs.File
 	direct bool // file is opened with vfs.Direct
+	large  int  // Options.Large
 	span   span
 	marks  index // nil if not known
 	bufs   [][]byte
@@ -247,8 +248,8 @@ func (w *segmentWriter) add(b *batch) {
 		w.span.end = alignUp(w.span.end, block)
 		w.at = w.span.end
 	}
-	if w.direct && w.span.next != w.span.base && vfs.Aligned(b.data) {
-		w.pad() // so that b need not be copied
+	if w.direct && w.span.next != w.span.base && len(b.data) >= w.large && vfs.Aligned(b.data) {
+		w.pad() // so that b need not be copied; there is room for that (chargeLocked)
 	}
 	if w.marks != nil {
 		w.marks = w.marks.add(&header{first: b.first, time: b.time}, w.span.end)

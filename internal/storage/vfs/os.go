@@ -74,7 +74,7 @@ func (osFS) Free(name string) (int64, error) {
 	if err := unix.Statfs(name, &st); err != nil {
 		return 0, &os.PathError{Op: "statfs", Path: name, Err: err}
 	}
-	return int64(st.Bavail) * int64(st.Bsize), nil //nolint:unconvert // it has another type elsewhere
+	return int64(st.Bavail) * fragment(&st), nil
 }
 
 type osFile struct {

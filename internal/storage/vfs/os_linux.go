@@ -36,6 +36,15 @@ func openDirect(name string) (File, error) {
 	return &osFile{File: f, direct: true}, err
 }
 
+// fragment returns the unit that st counts in, statvfs(3). Bsize can be a much
+// larger one: what is best to transfer, on FUSE, virtiofs and the like.
+func fragment(st *unix.Statfs_t) int64 {
+	if st.Frsize > 0 {
+		return st.Frsize
+	}
+	return st.Bsize
+}
+
 // WriteAt also lets the system begin to write the bytes to the disk, so that
 // a later Sync has less to wait for.
 func (f *osFile) WriteAt(bufs [][]byte, off int64) error {

@@ -2,7 +2,11 @@
 
 package vfs
 
-import "os"
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
 
 // Elsewhere than on Linux the calls that every Unix has do the same, slower.
 
@@ -12,6 +16,8 @@ func openDirect(name string) (File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
 	return &osFile{File: f}, err
 }
+
+func fragment(st *unix.Statfs_t) int64 { return int64(st.Bsize) }
 
 func (f *osFile) WriteAt(bufs [][]byte, off int64) error {
 	for _, b := range bufs {
