@@ -80,17 +80,22 @@ var keys = catalog.NewTable[[]byte]("keys")
 // OpenSealer returns the sealer of a data directory, whose key is made at first
 // use and kept in the catalog (CU-6).
 func OpenSealer(db *catalog.DB) (*Sealer, error) {
-	fresh := make([]byte, 32)
-	rand.Read(fresh)
 	var key []byte
+	var ok bool
+	read := func(tx *catalog.Tx) (err error) {
+		key, ok, err = keys.Get(tx, "cursor")
+		return err
+	}
+	if err := db.View(read); err != nil || ok { // a full disk keeps no server from starting
+		return &Sealer{key}, err
+	}
 	err := db.Update(func(tx *catalog.Tx) error {
-		k, ok, err := keys.Get(tx, "cursor")
-		if err != nil || ok {
-			key = k
+		if err := read(tx); err != nil || ok {
 			return err
 		}
-		key = fresh
-		return keys.Put(tx, fresh, "cursor")
+		key = make([]byte, 32)
+		rand.Read(key)
+		return keys.Put(tx, key, "cursor")
 	})
 	return &Sealer{key}, err
 }

@@ -40,7 +40,8 @@ type DB struct {
 	mu     sync.Mutex
 	queue  []*call
 	closed bool
-	failed error         // set once by a failed commit; nothing is written after it
+	failed error         // set once by a commit of unknown outcome; nothing is written after it
+	missed error         // why the last commit wrote nothing, nil if it did
 	wake   chan struct{} // one token: the queue may be non-empty
 	done   chan struct{} // closed when the committer has ended
 }
@@ -158,9 +159,10 @@ func (db *DB) View(fn func(*Tx) error) error {
 // Update runs fn in a transaction that is durable when nil is returned. What
 // concurrent calls want is committed together, so fn may run again when another
 // call of its group failed: it must set, never add to, what it captures. An
-// error of fn undoes what fn did and is returned. When a commit fails the
-// catalog takes no further updates (storage.ErrUnavailable): the file's state is
-// only known again after a restart.
+// error of fn undoes what fn did and is returned. A commit that the disk did not
+// take is storage.ErrUnavailable, and later ones may succeed. One that ends with
+// storage.ErrUnknown is the last: the file's state is only known again after a
+// restart, until then there is storage.ErrUnavailable.
 func (db *DB) Update(fn func(*Tx) error) error {
 	c := &call{fn: fn, done: make(chan error, 1)}
 	db.mu.Lock()
@@ -178,20 +180,34 @@ func (db *DB) Update(fn func(*Tx) error) error {
 }
 
 func (db *DB) refusal() error {
-	if err := db.Health(); err != nil {
+	if err := db.failure(); err != nil {
 		return err
 	}
 	return fmt.Errorf("catalog is closed: %w", storage.ErrUnavailable)
 }
 
-// Health returns nil when the catalog takes updates.
-func (db *DB) Health() error {
+func (db *DB) failure() error {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	if db.failed != nil {
 		return fmt.Errorf("catalog %s takes no updates until a restart: %w: %w", db.bolt.Path(), storage.ErrUnavailable, db.failed)
 	}
 	return nil
+}
+
+// Health returns nil when the catalog takes updates. After a commit that the disk
+// did not take it tries another.
+func (db *DB) Health() error {
+	if err := db.failure(); err != nil {
+		return err
+	}
+	db.mu.Lock()
+	missed := db.missed
+	db.mu.Unlock()
+	if missed == nil {
+		return nil
+	}
+	return db.Update(func(*Tx) error { return nil })
 }
 
 // commitLoop commits whatever queued while the last commit ran, without delay.
@@ -219,9 +235,10 @@ func (db *DB) commitLoop() {
 // tried again without it, because bbolt can only undo a whole transaction.
 func (db *DB) commit(group []*call) {
 	for len(group) > 0 {
-		failed := -1
+		failed, id := -1, 0
 		var cause error
 		err := db.bolt.Update(func(tx *bolt.Tx) error {
+			id = tx.ID()
 			for i, c := range group {
 				if cause = c.fn(&Tx{tx, db.bolt.Path()}); cause != nil {
 					failed = i
@@ -235,17 +252,37 @@ func (db *DB) commit(group []*call) {
 			group[failed].done <- cause
 			group = append(group[:failed:failed], group[failed+1:]...)
 			continue
+		case err != nil && !db.wrote(id):
+			db.miss(err)
+			err = fmt.Errorf("commit catalog: %w: %w", storage.ErrUnavailable, err)
 		case err != nil:
 			db.mu.Lock()
 			db.failed = err
 			db.mu.Unlock()
 			err = fmt.Errorf("commit catalog: %w: %w", storage.ErrUnknown, err)
+		default:
+			db.miss(nil)
 		}
 		for _, c := range group {
 			c.done <- err
 		}
 		return
 	}
+}
+
+func (db *DB) miss(err error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.missed = err
+}
+
+// wrote reports whether a transaction that failed got as far as its meta page,
+// which comes last and makes everything else count. Without it the transaction
+// only touched pages that are free, and the file is what it was before.
+func (db *DB) wrote(id int) bool {
+	last := id
+	err := db.bolt.View(func(tx *bolt.Tx) error { last = tx.ID(); return nil })
+	return err != nil || last >= id
 }
 
 // Close waits for updates under way and closes the file.

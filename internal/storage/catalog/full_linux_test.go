@@ -1,0 +1,91 @@
+package catalog
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
+
+	"disd/internal/storage"
+)
+
+// TestFullDisk: a catalog whose file takes no writes refuses updates, without any
+// trace of them, and takes them again when the file does.
+func TestFullDisk(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	if err := create(path); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := open(path, func(string, int, os.FileMode) (*os.File, error) { return file, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, db, thing{"a", 1}, "a")
+	reopen(t, file, path, os.O_RDONLY) // a write is an error from here on
+	for range 2 {
+		err = db.Update(func(tx *Tx) error { return things.Put(tx, thing{"a", 2}, "a") })
+		if !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrUnknown) {
+			t.Errorf("Update = %v, want ErrUnavailable", err)
+		}
+		if err := db.Health(); !errors.Is(err, storage.ErrUnavailable) {
+			t.Errorf("Health = %v, want ErrUnavailable", err)
+		}
+	}
+	reopen(t, file, path, os.O_RDWR)
+	if err := db.Health(); err != nil {
+		t.Errorf("Health = %v", err)
+	}
+	for i := range 100 {
+		put(t, db, thing{"b", i}, "b", strconv.Itoa(i))
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if db, err = Open(path); err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	err = db.View(func(tx *Tx) error {
+		if v, _, err := things.Get(tx, "a"); v.N != 1 || err != nil {
+			t.Errorf("a is %v, %v: refused updates left a trace", v, err)
+		}
+		return nil
+	})
+	if n := len(keys(t, db)); n != 101 || err != nil {
+		t.Errorf("%d keys, %v", n, err)
+	}
+}
+
+// reopen makes the descriptor of file one of path, opened anew.
+func reopen(t *testing.T, file *os.File, path string, flag int) {
+	t.Helper()
+	f, err := os.OpenFile(path, flag, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.Dup3(int(f.Fd()), int(file.Fd()), 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestWrote: only a transaction that is not in the file is one that wrote nothing.
+func TestWrote(t *testing.T) {
+	each(t, func(t *testing.T, db *DB) {
+		var id int
+		if err := db.bolt.Update(func(tx *bolt.Tx) error { id = tx.ID(); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if !db.wrote(id) || db.wrote(id+1) {
+			t.Errorf("transaction %d: %v, the next: %v", id, db.wrote(id), db.wrote(id+1))
+		}
+	})
+}
