@@ -82,7 +82,13 @@ func (s *Set) sweep(ctx context.Context, st *Stream) error {
 		if p.err != nil {
 			continue
 		}
-		errs = append(errs, ignoreGone(s.trim(ctx, p.log, l.info, l.info.Parts[id].State)))
+		var err error
+		if l.info.Parts[id].State == Expired {
+			err = s.empty(ctx, st, id)
+		} else {
+			err = s.trim(ctx, p.log, l.info)
+		}
+		errs = append(errs, ignoreGone(err))
 	}
 	return errors.Join(errs...)
 }
@@ -95,22 +101,29 @@ func ignoreGone(err error) error {
 	return err
 }
 
-func (s *Set) trim(ctx context.Context, log storage.Log, info *Info, state State) error {
+func (s *Set) trim(ctx context.Context, log storage.Log, info *Info) error {
 	oldest, next := log.Bounds()
 	if oldest == next {
 		return nil
 	}
-	if state != Expired {
-		cutoff := s.cutoff(info)
-		var err error
-		if next, err = log.Find(ctx, cutoff); err != nil {
-			return err
-		}
-	}
-	if next <= oldest {
-		return nil
+	next, err := log.Find(ctx, s.cutoff(info))
+	if err != nil || next <= oldest {
+		return err
 	}
 	return log.Trim(ctx, next)
+}
+
+// empty removes all records of a partition, unless scaling has just made it an
+// active one again, with new records.
+func (s *Set) empty(ctx context.Context, st *Stream, id int) error {
+	st.change.Lock()
+	defer st.change.Unlock()
+	l := st.layout.Load()
+	if l == nil || l.info.Parts[id].State != Expired {
+		return nil
+	}
+	_, next := l.logs[id].log.Bounds()
+	return l.logs[id].log.Trim(ctx, next)
 }
 
 // cutoff is the append time in ms before which records are no longer kept.

@@ -269,6 +269,64 @@ func TestRetention(t *testing.T) {
 }
 
 // TestScalingRate is E7-R2 and E7-R3.
+// watched is an engine that calls a function when a log is asked for its bounds.
+type watched struct {
+	storage.Engine
+	asked func(storage.LogID)
+}
+
+type watchedLog struct {
+	storage.Log
+	e *watched
+}
+
+func (e *watched) Open(ctx context.Context, id storage.LogID) (storage.Log, error) {
+	log, err := e.Engine.Open(ctx, id)
+	return watchedLog{log, e}, err
+}
+
+func (e *watched) Append(ctx context.Context, batches []*storage.Batch) {
+	for _, b := range batches {
+		b.Log = b.Log.(watchedLog).Log
+	}
+	e.Engine.Append(ctx, batches)
+}
+
+func (l watchedLog) Bounds() (oldest, next storage.Seq) {
+	l.e.asked(l.ID())
+	return l.Log.Bounds()
+}
+
+// TestReopenedDuringSweep scales up, and stores a record in a partition that was
+// expired, while retention is being applied. It is kept.
+func TestReopenedDuringSweep(t *testing.T) {
+	b := newBench(t, Quotas{})
+	e := &watched{b.engine, func(storage.LogID) {}}
+	b.engine = e
+	b.restart()
+	st := b.create("s", 2)
+	b.put(st, to(1, "old"))
+	if _, err := b.Scale(t.Context(), st, 1, false); err != nil {
+		t.Fatal(err)
+	}
+	b.clock.advance(25 * time.Hour)
+	b.sweepNow()
+	b.put(st, to(0, "retention looks at this partition first"))
+	var once sync.Once
+	e.asked = func(storage.LogID) {
+		once.Do(func() {
+			if _, err := b.Scale(t.Context(), st, 2, false); err != nil {
+				t.Error(err)
+			}
+			b.put(st, to(1, "new"))
+		})
+	}
+	b.sweepNow()
+	if got := b.read(st, 1); !slices.Equal(got, []string{"new"}) {
+		t.Errorf("the reopened partition holds %q", got)
+	}
+}
+
 func TestScalingRate(t *testing.T) {
 	b := newBench(t, Quotas{Mode: Enforce, CommonPartitions: 4})
 	st := b.create("s", 1)
