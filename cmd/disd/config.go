@@ -68,6 +68,7 @@ type Config struct {
 	Storage struct {
 		CommitLog int64 `mapstructure:"commit_log"`
 		Segment   int64 `mapstructure:"segment"`
+		Memory    int64 `mapstructure:"memory"`
 	} `mapstructure:"storage"`
 	Groups struct {
 		SessionTimeout time.Duration `mapstructure:"session_timeout"`
@@ -146,6 +147,7 @@ var options = []option{
 	{"limits.connections", 10000, "open connections at one time"},
 	{"storage.commit_log", int64(64 << 20), "size in bytes of one commit log file"},
 	{"storage.segment", int64(64 << 20), "size in bytes of one segment file"},
+	{"storage.memory", int64(1 << 30), "with engine=memory, bytes of records beyond which uploads are refused"},
 	{"groups.session_timeout", 60 * time.Second, "how long a member of a consumer group may be silent, at least 45s"},
 	{"transfer.obs.directory", "", "directory whose directories are the buckets of OBS tasks (default obs in data_dir)"},
 	{"transfer.obs.endpoint", "", "URL of an S3 or OBS object store, whose buckets are used instead of directories"},
@@ -319,6 +321,7 @@ func (c *Config) check() error {
 		inRange("transfer.workers", c.Transfer.Workers, 1, 1000),
 		inRange("storage.commit_log", c.Storage.CommitLog, 1<<20, 1<<32),
 		inRange("storage.segment", c.Storage.Segment, 1<<20, 1<<32),
+		inRange("storage.memory", c.Storage.Memory, 1<<20, 1<<40),
 		c.checkExposure(),
 	)
 }

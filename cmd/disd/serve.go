@@ -167,7 +167,7 @@ func maxApps(c *Config) int {
 func openStorage(c *Config, logger *slog.Logger) (storage.Engine, *catalog.DB, error) {
 	if c.Engine == "memory" {
 		db, err := catalog.OpenMemory()
-		return memory.Open(memory.Options{}), db, err
+		return memory.Open(memory.Options{Max: c.Storage.Memory}), db, err
 	}
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return nil, nil, err

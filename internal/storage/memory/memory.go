@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"disd/internal/storage"
@@ -16,11 +17,17 @@ import (
 // Options of an Engine.
 type Options struct {
 	Now func() time.Time // default time.Now
+
+	// Max is how many bytes all records may take, 0 for any number. What would
+	// exceed it is refused with storage.ErrUnavailable.
+	Max int64
 }
 
 // An Engine keeps logs in memory.
 type Engine struct {
-	now func() time.Time
+	now  func() time.Time
+	max  int64
+	used atomic.Int64 // bytes
 
 	mu     sync.RWMutex
 	logs   map[storage.LogID]*log
@@ -32,7 +39,7 @@ func Open(opts Options) *Engine {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	return &Engine{now: opts.Now, logs: make(map[storage.LogID]*log)}
+	return &Engine{now: opts.Now, max: opts.Max, logs: make(map[storage.LogID]*log)}
 }
 
 // Create implements storage.Engine.
@@ -45,7 +52,7 @@ func (e *Engine) Create(_ context.Context, id storage.LogID) error {
 	if _, ok := e.logs[id]; ok {
 		return fmt.Errorf("%w: %v", storage.ErrExists, id)
 	}
-	e.logs[id] = &log{id: id, changed: make(chan struct{})}
+	e.logs[id] = &log{e: e, id: id, changed: make(chan struct{})}
 	return nil
 }
 
@@ -103,8 +110,43 @@ func (e *Engine) append(ctx context.Context, b *storage.Batch) error {
 			return err
 		}
 	}
-	return b.Log.(*log).append(b, e.now().UnixMilli())
+	size := sizeOf(b.Records)
+	if err := e.take(size); err != nil {
+		return err
+	}
+	err := b.Log.(*log).append(b, size, e.now().UnixMilli())
+	if err != nil {
+		e.used.Add(-size)
+	}
+	return err
 }
+
+// sizeOf returns the bytes that records take, with what the runtime needs for them.
+func sizeOf(records []storage.Record) (size int64) {
+	for i := range records {
+		size += records[i].Size() + overhead
+	}
+	return size
+}
+
+// overhead is what a record takes beside its content, about.
+const overhead = 128
+
+// take takes memory, if there is as much.
+func (e *Engine) take(size int64) error {
+	if used := e.used.Add(size); e.max > 0 && used > e.max {
+		e.used.Add(-size)
+		return e.full(used - size)
+	}
+	return nil
+}
+
+func (e *Engine) full(used int64) error {
+	return fmt.Errorf("%w: memory full, records take %d bytes", storage.ErrUnavailable, used)
+}
+
+// healthyRoom is the size of the append that Health asks for.
+const healthyRoom = 64 << 10
 
 // Health implements storage.Engine.
 func (e *Engine) Health() error {
@@ -112,6 +154,9 @@ func (e *Engine) Health() error {
 	defer e.mu.RUnlock()
 	if e.closed {
 		return fmt.Errorf("%w: closed", storage.ErrUnavailable)
+	}
+	if used := e.used.Load(); e.max > 0 && used+healthyRoom > e.max {
+		return e.full(used)
 	}
 	return nil
 }
@@ -130,6 +175,7 @@ func (e *Engine) Close() error {
 // A log holds the records of one partition, oldest first. Records are never
 // changed once they are in it, so readers may keep them.
 type log struct {
+	e  *Engine
 	id storage.LogID
 
 	mu      sync.RWMutex
@@ -144,7 +190,7 @@ type log struct {
 // ID implements storage.Log.
 func (l *log) ID() storage.LogID { return l.id }
 
-func (l *log) append(b *storage.Batch, now int64) error {
+func (l *log) append(b *storage.Batch, size, now int64) error {
 	memory := copyRecords(b.Records)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -155,8 +201,8 @@ func (l *log) append(b *storage.Batch, now int64) error {
 	b.First, b.AppendTime = l.oldest+storage.Seq(len(l.records)), l.last
 	for i := range memory {
 		memory[i].Seq, memory[i].AppendTime = b.First+storage.Seq(i), l.last
-		l.size += memory[i].Size()
 	}
+	l.size += size
 	l.records = append(l.records, memory...)
 	close(l.changed)
 	l.changed = make(chan struct{})
@@ -244,9 +290,9 @@ func (l *log) Trim(_ context.Context, seq storage.Seq) error {
 	case n > storage.Seq(len(l.records)):
 		return storage.ErrBeyond
 	}
-	for _, r := range l.records[:n] {
-		l.size -= r.Size()
-	}
+	freed := sizeOf(l.records[:n])
+	l.size -= freed
+	l.e.used.Add(-freed)
 	l.records = slices.Clone(l.records[n:]) // so that the others' memory is freed
 	l.oldest = seq
 	return nil
@@ -285,6 +331,8 @@ func (l *log) remove() {
 	if !l.removed {
 		l.removed = true
 		l.records = nil
+		l.e.used.Add(-l.size)
+		l.size = 0
 		close(l.changed)
 	}
 }
