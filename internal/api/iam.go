@@ -165,7 +165,7 @@ func (s *Server) createToken(c *call) (reply, error) {
 	if err := in.read(c.body); err != nil {
 		return reply{}, err
 	}
-	t, text, err := s.ids.Login(in.login())
+	t, text, err := s.opts.Verifier.Login(c.Request, in.login())
 	if err != nil {
 		return reply{}, err
 	}

@@ -516,6 +516,21 @@ func TestFailuresOfAnAddress(t *testing.T) { // Q-21
 	if err := from("10.0.0.2:1", good()); err != nil {
 		t.Errorf("another address: %v", err)
 	}
+	for range 3 {
+		r := good()
+		r.RemoteAddr = "10.0.0.3:1"
+		if _, _, err := v.Login(r, password("acme", "alice", "wrong")); !errors.Is(err, ErrLogin) {
+			t.Errorf("a login: %v", err)
+		}
+	}
+	if err := from("10.0.0.3:2", good()); !errors.Is(err, ErrBlacklisted) {
+		t.Errorf("after logins that were refused: %v", err)
+	}
+	r := good()
+	r.RemoteAddr = "10.0.0.1:5"
+	if _, _, err := v.Login(r, password("acme", "alice", "alice's password")); !errors.Is(err, ErrBlacklisted) {
+		t.Errorf("a login: %v", err)
+	}
 	c.advance(FailureWindow)
 	if err := from("10.0.0.1:5", good()); err != nil {
 		t.Errorf("after the time: %v", err)
@@ -969,6 +984,109 @@ func TestOpenTokens(t *testing.T) {
 			if err := hold(); (err == nil) != (mode == "required") {
 				t.Errorf("%s of mode %s: %v", what, mode, err)
 			}
+		}
+	}
+}
+
+// TestLongRequests: the deviations of S-9 are not tried on requests that no client
+// sends. They cost many times the canonical form.
+func TestLongRequests(t *testing.T) {
+	v := verifierFor(t, testAK, testSK, testTime, VerifierOptions{})
+	lower := signer{algorithm: "SDK-HMAC-SHA256", habits: habits{lower: true}}
+	for _, test := range []struct {
+		params, size int
+		signer       signer
+		want         bool
+	}{
+		{256, 1, lower, true},
+		{257, 1, lower, false},
+		{257, 1, forms[0], true},
+		{1, 16_000, lower, true},
+		{1, 17_000, lower, false},
+		{1, 17_000, forms[0], true},
+	} {
+		var query []string
+		for i := range test.params {
+			query = append(query, fmt.Sprintf("A%d=%s", i, strings.Repeat("x", test.size)))
+		}
+		r := httptest.NewRequest(http.MethodGet, "/v2/p/streams?"+strings.Join(query, "&"), http.NoBody)
+		test.signer.sign(r, nil)
+		if _, err := check(v, r); (err == nil) != test.want {
+			t.Errorf("%d parameters of %d characters: %v", test.params, test.size, err)
+		}
+	}
+}
+
+// TestGuessesWaitForEachOther: however many guesses come from one address, another
+// address is next. It may come too late to be, but not always.
+func TestGuessesWaitForEachOther(t *testing.T) {
+	stored := hashPassword("right", 1)
+	place := func() int {
+		p := newPasswords()
+		for range cap(p.slots) {
+			p.slots <- struct{}{} // all are taken
+		}
+		order := make(chan string, 100)
+		var all sync.WaitGroup
+		guess := func(from string, n int) {
+			for range n {
+				all.Go(func() {
+					p.matchesStored(from, "wrong", stored)
+					order <- from
+				})
+			}
+			for arrived := 0; arrived < n; time.Sleep(time.Millisecond) {
+				p.mu.Lock()
+				if t := p.turns[from]; t != nil {
+					arrived = t.n
+				}
+				p.mu.Unlock()
+			}
+		}
+		guess("guesser", 50)
+		guess("other", 1)
+		<-p.slots // for one after the other
+		all.Wait()
+		close(order)
+		var got []string
+		for from := range order {
+			got = append(got, from)
+		}
+		if len(p.turns) != 0 {
+			t.Errorf("%d addresses are remembered", len(p.turns))
+		}
+		return slices.Index(got, "other")
+	}
+	for range 20 {
+		if place() <= 2 {
+			return
+		}
+	}
+	t.Error("the other address is never next")
+}
+
+// TestWrongPasswordsAreSlow: also those of users whose right one is remembered.
+func TestWrongPasswordsAreSlow(t *testing.T) {
+	p := newPasswords()
+	stored := hashPassword("right", 1)
+	if !p.check("", "right", stored) {
+		t.Fatal("the right one is refused")
+	}
+	for range cap(p.slots) {
+		p.slots <- struct{}{}
+	}
+	if !p.check("", "right", stored) {
+		t.Error("the right one is not remembered")
+	}
+	wrong := make(chan bool)
+	go func() { wrong <- p.check("", "wrong", stored) }()
+	select {
+	case <-wrong:
+		t.Error("a wrong one is refused without comparing it")
+	case <-time.After(10 * time.Millisecond):
+		<-p.slots
+		if <-wrong {
+			t.Error("a wrong one is accepted")
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -50,17 +51,25 @@ func matchesHash(password, stored string) bool {
 }
 
 // passwords checks passwords. One that was right is recognised at once the next
-// time: a run of an infrastructure client logs in hundreds of times (E1-R9).
+// time: a run of an infrastructure client logs in hundreds of times (E1-R9). One
+// that is wrong always takes its time.
 type passwords struct {
 	key   [32]byte // of this process, for what is remembered
 	slots chan struct{}
 
 	mu    sync.Mutex
 	known map[string][]byte // keyed digest of the right password, by stored hash
+	turns map[string]*turn  // by address, those with comparisons
+}
+
+// A turn is held by the one comparison of an address that may wait for a slot.
+type turn struct {
+	sync.Mutex
+	n int // comparisons of the address
 }
 
 func newPasswords() *passwords {
-	p := &passwords{slots: make(chan struct{}, 2), known: make(map[string][]byte)}
+	p := &passwords{slots: make(chan struct{}, min(2, max(1, runtime.GOMAXPROCS(0)/2))), known: make(map[string][]byte), turns: make(map[string]*turn)}
 	rand.Read(p.key[:])
 	return p
 }
@@ -72,16 +81,16 @@ func (p *passwords) digest(password string) []byte {
 	return h.Sum(nil)
 }
 
-// check compares a password with a stored hash.
-func (p *passwords) check(password, stored string) bool {
+// check compares a password, which came from an address, with a stored hash.
+func (p *passwords) check(from, password, stored string) bool {
 	given := p.digest(password)
 	p.mu.Lock()
 	known := p.known[stored]
 	p.mu.Unlock()
-	if known != nil {
-		return hmac.Equal(given, known)
+	if known != nil && hmac.Equal(given, known) {
+		return true
 	}
-	if !p.matchesStored(password, stored) {
+	if !p.matchesStored(from, password, stored) {
 		return false
 	}
 	p.mu.Lock()
@@ -91,9 +100,26 @@ func (p *passwords) check(password, stored string) bool {
 }
 
 // matchesStored compares a password with a stored hash, slowly. At most two such
-// comparisons run at a time, so that guessing does not take the processor from the
-// streams.
-func (p *passwords) matchesStored(password, stored string) bool {
+// comparisons run at a time, on half of the processors, so that guessing does not take the processor from the
+// streams, and one of each address, so that others get their turn.
+func (p *passwords) matchesStored(from, password, stored string) bool {
+	p.mu.Lock()
+	t := p.turns[from]
+	if t == nil {
+		t = new(turn)
+		p.turns[from] = t
+	}
+	t.n++
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if t.n--; t.n == 0 {
+			delete(p.turns, from)
+		}
+	}()
+	t.Lock()
+	defer t.Unlock()
 	p.slots <- struct{}{}
 	defer func() { <-p.slots }()
 	return matchesHash(password, stored)

@@ -49,6 +49,8 @@ type Login struct {
 	Password string
 	Token    string
 	Scope    LoginScope
+
+	from string // the client's network, "" when it is not known
 }
 
 // A Ref names something by id or by name; the id counts when both are given.
@@ -98,11 +100,11 @@ func (d *Directory) byPassword(in Login) (User, error) {
 	switch {
 	case u == nil || !u.programmatic || u.digest == nil && u.hash == "":
 		if s.hashed != "" {
-			d.passwords.matchesStored(in.Password, s.hashed) // as slow as with a user there is
+			d.passwords.matchesStored(in.from, in.Password, s.hashed) // as slow as with a user there is
 		}
 		return User{}, fmt.Errorf("no such user with a password and programmatic access")
 	case u.digest != nil && !d.passwords.matches(in.Password, u.digest),
-		u.digest == nil && !d.passwords.check(in.Password, u.hash):
+		u.digest == nil && !d.passwords.check(in.from, in.Password, u.hash):
 		return User{}, fmt.Errorf("wrong password of user %s", u.ID)
 	}
 	return u.User, nil

@@ -84,9 +84,22 @@ func (v *Verifier) Begin(r *http.Request) (*Check, error) {
 	return c, v.count(r, err)
 }
 
+// Login is Directory.Login for a request. Logins that are refused count as other
+// refused requests do. ErrBlacklisted as well.
+func (v *Verifier) Login(r *http.Request, in Login) (Token, string, error) {
+	if v.failures.blocked(r.RemoteAddr, v.dir.opts.Now()) {
+		return Token{}, "", ErrBlacklisted
+	}
+	if net, ok := network(r.RemoteAddr); ok {
+		in.from = net.String()
+	}
+	t, text, err := v.dir.Login(in)
+	return t, text, v.count(r, err)
+}
+
 // count remembers that a request was refused.
 func (v *Verifier) count(r *http.Request, err error) error {
-	if errors.Is(err, ErrDenied) {
+	if v.dir.opts.Mode != ModeOpen && (errors.Is(err, ErrDenied) || errors.Is(err, ErrLogin)) {
 		v.failures.add(r.RemoteAddr, v.dir.opts.Now())
 	}
 	return err
@@ -227,6 +240,14 @@ func (c *Check) Verify() (Principal, error) {
 // Explain, after Verify.
 func (c *Check) Refused() error { return c.refused }
 
+// Requests that are longer, or have more parameters, than any client's are held
+// against the canonical text alone: the variants multiply what they cost, and whoever
+// knows an access key can send them.
+const (
+	maxVariedText   = 16 << 10
+	maxVariedParams = 256
+)
+
 // verify tries the canonical text and then its variants in the order of S-9.
 func (c *Check) verify() error {
 	text := newCanonical(c.r, c.sig, c.v.opts.Prefix)
@@ -238,12 +259,16 @@ func (c *Check) verify() error {
 			continue
 		}
 		b = append(text.append(b[:0], v), payload...)
+		length := len(b)
 		h.Reset()
 		h.Write(b)
 		b = c.sig.stringToSign(b[:0], c.r.Header.Get("X-Sdk-Date"), h.Sum(nil))
 		if matches(b) {
 			c.keepSigned(text, v)
 			return nil
+		}
+		if length > maxVariedText || len(text.query) > maxVariedParams {
+			break
 		}
 	}
 	return c.mismatch(text, payload)
