@@ -84,7 +84,8 @@ type Store interface {
 	// not be written to.
 	Put(ctx context.Context, bucket, key string, content []byte) error
 
-	// Has reports whether there is such an object, whole.
+	// Has reports whether there is such an object, whole. Its errors are those of
+	// Put.
 	Has(ctx context.Context, bucket, key string) (bool, error)
 
 	// Abandon removes what unfinished Puts of an object left. That there is nothing

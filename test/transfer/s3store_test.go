@@ -184,6 +184,9 @@ func TestRefusals(t *testing.T) { // OBS-8
 		if err := tt.store.Put(t.Context(), tt.bucket, "k", nil); (err == nil) != (tt.want == nil) || errors.Is(err, transfer.ErrRefused) != tt.final {
 			t.Errorf("%s: put %v", tt.name, err)
 		}
+		if there, err := tt.store.Has(t.Context(), tt.bucket, "no-such-key"); there || err != nil && errors.Is(err, transfer.ErrRefused) != tt.final {
+			t.Errorf("%s: has %v, %v", tt.name, there, err)
+		}
 	}
 	for _, endpoint := range []string{"", "host:80", "ftp://host", "http://"} {
 		if _, err := s3store.Open(s3store.Options{Endpoint: endpoint}); err == nil {

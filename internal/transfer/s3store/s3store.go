@@ -253,10 +253,13 @@ func (s *Store) holds(ctx context.Context, bucket, key string, size int, sum str
 // Has implements transfer.Store.
 func (s *Store) Has(ctx context.Context, bucket, key string) (bool, error) {
 	_, err := s.client.StatObject(ctx, bucket, key, minio.StatObjectOptions{})
-	if minio.ToErrorResponse(err).Code == minio.NoSuchKey {
+	switch {
+	case minio.ToErrorResponse(err).Code == minio.NoSuchKey:
 		return false, nil
+	case err != nil:
+		return false, classify(bucket, err)
 	}
-	return err == nil, err
+	return true, nil
 }
 
 // List implements transfer.Archive.
