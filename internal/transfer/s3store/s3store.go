@@ -315,7 +315,7 @@ func (s *Store) Delete(ctx context.Context, bucket, key string) error {
 // classify says what trying again would not cure.
 func classify(bucket string, err error) error {
 	switch minio.ToErrorResponse(err).Code {
-	case minio.NoSuchBucket:
+	case minio.NoSuchBucket, minio.InvalidBucketName:
 		return errors.Join(transfer.ErrRefused, noBucket(bucket))
 	case minio.AccessDenied, "InvalidAccessKeyId", "SignatureDoesNotMatch":
 		return fmt.Errorf("%w: %w: %w", transfer.ErrRefused, transfer.ErrBucketAccess, err)
