@@ -742,10 +742,8 @@ func TestStrangers(t *testing.T) {
 	fit := login("alice", "acme", "alice-password", byProjectID)
 	large := fit + strings.Repeat(" ", 64<<10-len(fit))
 	for _, path := range []string{"/v3/auth/tokens", "/v3.0/OS-CREDENTIAL/securitytokens", "/v3.0/OS-AUTH/id-token/tokens"} {
-		for what, body := range map[string]string{"large": large + " ", "of many elements": `{"auth":{"identity":{"methods":[` + strings.Repeat("1,", 20_000) + `1]}}}`} {
-			if a := b.do("POST", path, body); a.status != 413 || !strings.Contains(a.body, `"error_code":"APIGW.0201"`) {
-				t.Errorf("%s, a body %s: %d %s", path, what, a.status, a.body)
-			}
+		if a := b.do("POST", path, large+" "); a.status != 413 || !strings.Contains(a.body, `"error_code":"APIGW.0201"`) {
+			t.Errorf("%s, a large body: %d %s", path, a.status, a.body)
 		}
 		for _, encoding := range encodings[1:] {
 			body, headers := compressed(t, encoding, large+" ")
@@ -761,7 +759,7 @@ func TestStrangers(t *testing.T) {
 			t.Errorf("in %s: %d %s", encoding, a.status, a.body)
 		}
 	}
-	many := `{"app_name":"a","x":[` + strings.Repeat("1,", 20_000) + `1]}`
+	many := `{"app_name":"a","x":[` + strings.Repeat("1,", 100_000) + `1]}`
 	if a := b.as("AK-ALICE", "POST", "/v2/p1/apps", many); a.status != 413 {
 		t.Errorf("a body of many elements: %d %s", a.status, a.body)
 	}

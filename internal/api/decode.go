@@ -110,7 +110,7 @@ func (o boolean) value(field string) (*bool, error) {
 
 // maxElements bounds the members and array elements of a JSON body: each takes many
 // times the memory of its text.
-const maxElements = 20_000
+const maxElements = 100_000
 
 // decode reads a JSON body with members into v.
 func decode(body []byte, v any) error {

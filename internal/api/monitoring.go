@@ -10,6 +10,9 @@ import (
 	"disd/internal/partition"
 )
 
+// maxLabels is more than there are.
+const maxLabels = 100
+
 type dataPoint struct {
 	Time  int64 `json:"timestamp"`
 	Value int64 `json:"value"`
@@ -78,6 +81,9 @@ func metricsQuery(q query, id int32) (out monitor.Query, list bool, err error) {
 		name = strings.TrimSpace(name)
 		if name == "" {
 			return out, list, detail(monitor.ErrLabel, names)
+		}
+		if len(out.Labels) == maxLabels {
+			return out, list, detail(monitor.ErrLabel, name)
 		}
 		if !slices.Contains(out.Labels, name) {
 			out.Labels = append(out.Labels, name)

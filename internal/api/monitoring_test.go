@@ -37,6 +37,7 @@ func TestMetrics(t *testing.T) {
 		{"M-12 into the future", "streams/s/metrics?label=total_put_bytes_per_stream" + ahead, `{"metrics":` + one("total_put_bytes_per_stream", point(8)) + `}`},
 		{"M-10", "streams/s/metrics?" + window, "DIS.4209 Invalid metrics label. [label or label_list is required]"},
 		{"M-11", "streams/s/metrics?label=x" + window, "DIS.4209"},
+		{"M-11 more than there are", "streams/s/metrics?label_list=" + manyLabels() + window, "DIS.4209 Invalid metrics label. [label100]"},
 		{"M-11 empty item", "streams/s/metrics?label_list=total_put_req_latency,," + window, "DIS.4209"},
 		{"E33-N2", "streams/s/partitions/0/metrics?label=total_put_req_latency" + window, "DIS.4209"},
 		{"E33-N2", "streams/s/metrics?label=total_put_bytes_per_partition" + window, "DIS.4209"},
@@ -90,4 +91,12 @@ func TestThrottledMetrics(t *testing.T) {
 			t.Errorf("%s: %s, want %d", label, a.body, want)
 		}
 	}
+}
+
+func manyLabels() string {
+	var names []string
+	for i := range 5000 {
+		names = append(names, fmt.Sprintf("label%d", i))
+	}
+	return strings.Join(names, ",")
 }

@@ -335,6 +335,9 @@ func (in *searchRequest) page() (limit, offset int, err error) {
 
 // check applies T-13, T-15 and T-16.
 func (in *searchRequest) check() error {
+	if len(in.Matches) > maxConditions { // all are looked for in all names
+		return invalid("matches", "has more than 10 elements")
+	}
 	for _, m := range in.Matches {
 		if err := oneOf("matches.key", string(m.Key), "resource_name"); err != nil {
 			return err

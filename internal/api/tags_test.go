@@ -142,6 +142,7 @@ func TestTagSearch(t *testing.T) { // T-10
 		{"T-15 and-ed", `"matches":[{"key":"resource_name","value":"a"},{"key":"resource_name","value":"b"}]`, " 0"},
 		{"T-15 and-ed", `"matches":[{"key":"resource_name","value":"B"},{"key":"resource_name","value":"b"}]`, "B 1"},
 		{"T-11 with matches", `"tags":[{"key":"k1"}],"matches":[{"key":"resource_name","value":"b"}]`, "B 1"},
+		{"T-15 too many", `"matches":[` + strings.Repeat(`{"key":"resource_name","value":"a"},`, 10) + `{"key":"resource_name","value":"a"}]`, "DIS.4200"},
 		{"T-15 other key", `"matches":[{"key":"id","value":"a"}]`, "DIS.4200"},
 		{"E39-N2 string of JSON", `"matches":"[{\"key\":\"resource_name\",\"value\":\"B\"}]"`, "B 1"},
 		{"E39-N2 bracket form", `"matches":"[{key=resource_name, value=c}]"`, "C 1"},

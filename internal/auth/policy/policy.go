@@ -37,6 +37,9 @@ type Rule struct {
 	UserName   string `json:"user_name"`
 }
 
+// maxPrincipal bounds what it costs to look for the dot in a principal.
+const maxPrincipal = 1024
+
 // everyone is the user of a rule for a whole domain.
 const everyone = "*"
 
@@ -208,6 +211,9 @@ func (p *Policies) resolve(g Grant) ([]Rule, error) {
 // principal finds who is meant. Names may have dots in them, so every dot may be
 // the one between domain and user; a bare domain means all its users.
 func (p *Policies) principal(item string) (Rule, bool) {
+	if len(item) > maxPrincipal {
+		return Rule{}, false
+	}
 	for i := range len(item) {
 		if item[i] != '.' {
 			continue

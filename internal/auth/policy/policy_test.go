@@ -76,6 +76,7 @@ func TestAdd(t *testing.T) {
 		{"E9-R2 nothing", Grant{"", "putRecords", "accept"}, "", "principal_name"},
 		{"E9-R4 domain", Grant{"other.bob,nobody.*", "putRecords", "accept"}, "", "principal_name"},
 		{"E9-R4 user", Grant{"other.nobody", "putRecords", "accept"}, "", "principal_name"},
+		{"a name that is endless", Grant{"other." + strings.Repeat(".", 1<<20), "putRecords", "accept"}, "", "principal_name"},
 		{"A-3", Grant{"other", "deleteStream", "accept"}, "", "action_type"},
 		{"A-1", Grant{"other", "putRecords", "deny"}, "", "effect"},
 	} {
