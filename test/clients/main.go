@@ -341,8 +341,8 @@ func (s *server) stop() error {
 func table(results []result) []byte {
 	var b bytes.Buffer
 	b.WriteString("# Compatibility\n\nPublished clients, unmodified, run against disd by `make conformance`, which writes this page.\n" +
-		"Only the endpoint and the credentials are set. Where there is no runtime, the requests that are documented\n" +
-		"for the client are sent in its place, signed as it signs them.\n\n" +
+		"Only the endpoint and the credentials are set. For a client that is in no package registry the requests that are\n" +
+		"documented for it are sent, signed as it signs them, and it is run too where its own build is put in place.\n\n" +
 		"| client | package | runtime | what was run |")
 	for _, m := range modes(nil) {
 		b.WriteString(" " + m.name + " |")
@@ -370,14 +370,15 @@ func (r *result) cell(mode int) string {
 		return "not run: " + r.skipped
 	}
 	o := r.runs[mode]
-	var text []string
-	if n := o.passed + len(o.failed); n > 0 {
-		text = append(text, fmt.Sprintf("%d of %d passed", o.passed, n))
+	n := o.passed + len(o.failed)
+	text := fmt.Sprintf("%d of %d passed", o.passed, n)
+	switch {
+	case o.skipped == "":
+		return text
+	case n == 0:
+		return "not run: " + o.skipped
 	}
-	if o.skipped != "" {
-		text = append(text, "not run: "+o.skipped)
-	}
-	return strings.Join(text, "; ")
+	return text + "; itself not run: " + o.skipped
 }
 
 // excerpt returns the lines of the driver between [snippet] and [end], without
