@@ -64,6 +64,7 @@ vuln:
 # Limits of time that nobody wants to wait for in every test run.
 slow:
 	go test -count=1 -run TestSlowRequests ./test/security -args -slow
+	go test -count=1 -timeout 10m -v ./test/scaling -args -slow
 
 # Published clients against the built server, in a module of its own: the Go SDK
 # alone is 46 MB. Python is skipped where there is none.

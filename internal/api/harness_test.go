@@ -73,7 +73,12 @@ func newBench(t *testing.T, quotas partition.Quotas, edit ...func(*Options)) *be
 	logger := slog.New(slog.DiscardHandler)
 	var opts Options
 	streams, err := partition.Open(t.Context(), engine, db, partition.Options{
-		Now: c.now, Logger: logger, Quotas: quotas, Account: func(project string) string { return opts.Identities.Account(project) }, OnDelete: []func(*catalog.Tx, string) error{cursor.ForgetStream, policy.Forget, monitor.Forget, transfer.ForgetStream},
+		Now: c.now, Logger: logger, Quotas: quotas, Account: func(project string) string { return opts.Identities.Account(project) },
+		Traffic: func(streamID string, minutes int) (partition.Load, bool) {
+			load, err := opts.Monitor.Traffic(streamID, minutes)
+			return partition.Load(load), err == nil
+		},
+		OnDelete: []func(*catalog.Tx, string) error{cursor.ForgetStream, policy.Forget, monitor.Forget, transfer.ForgetStream},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -64,6 +66,65 @@ func TestMetrics(t *testing.T) {
 	b.clock.advance(time.Minute)
 	if a := b.want(200, "GET", "/p/streams/s/metrics?label=total_put_bytes_per_stream"+window, ""); !strings.Contains(a.body, `"dataPoints":[]`) {
 		t.Errorf("M-6: %s", a.body)
+	}
+}
+
+// TestTrafficScales: the figures of the monitoring API are what makes a stream scale,
+// up when it throttles and down when it rests.
+func TestTrafficScales(t *testing.T) { // L-17, L-19
+	const rate = 100 // bytes a second that a partition takes
+	b := newBench(t, partition.Quotas{Mode: partition.Enforce, Common: partition.Throughput{WriteBytes: rate, WriteRecords: 1000, ReadBytes: rate}})
+	b.want(201, "POST", "/p/streams", create("s", 2, `"auto_scale_enabled":true,"auto_scale_min_partition_count":2,"auto_scale_max_partition_count":9`))
+	record := func(partition, bytes int) string {
+		return fmt.Sprintf(`{"partition_id":%d,"data":%q}`, partition, base64.StdEncoding.EncodeToString(make([]byte, bytes)))
+	}
+	minute := func(partitions, bytes int, more ...string) {
+		t.Helper()
+		for range 60 {
+			var records []string
+			for id := range partitions {
+				records = append(records, record(id, bytes))
+			}
+			b.want(200, "POST", "/p/records", puts(append(records, more...)...))
+			b.clock.advance(time.Second)
+		}
+		if err := b.streams.AutoScale(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	count := func(rule string, want int) {
+		t.Helper()
+		if got := b.want(200, "GET", "/p/streams/s", "").member(t, "writable_partition_count"); got != json.Number(fmt.Sprint(want)) {
+			t.Errorf("%s: %v partitions, want %d", rule, got, want)
+		}
+	}
+	b.clock.advance(time.Minute - time.Duration(b.clock.now().Unix()%60)*time.Second) // a whole one
+	minute(2, rate)
+	count("busy, but nothing was refused", 2)
+	minute(2, rate*3/4, record(0, rate))
+	count("refused, but not busy", 2)
+	minute(2, rate, record(0, 1))
+	count("busy and refused", 4)
+	minute(4, rate, record(3, 1))
+	count("and again, with the new partitions", 7)
+	for range 10 {
+		minute(7, rate/2)
+		count("neither", 7)
+	}
+	for range 8 { // ten minutes, of which they make the mean 30 %
+		minute(7, rate/4)
+		count("not yet at rest", 7)
+	}
+	minute(7, rate/4)
+	count("at rest", 3)
+	a := b.want(200, "GET", "/p/streams/s", "")
+	var got []string
+	for _, sc := range a.member(t, "update_partition_counts").([]any) {
+		sc := sc.(map[string]any)
+		got = append(got, fmt.Sprint(sc["src_partition_count"], ">", sc["target_partition_count"], " ", sc["auto_scale"], " ", sc["result_detail"]))
+	}
+	if want := "2>4 true 0,4>7 true 0,7>3 true 0"; strings.Join(got, ",") != want {
+		t.Errorf("L-19: %q, want %q", got, want)
 	}
 }
 
