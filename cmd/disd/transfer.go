@@ -170,7 +170,7 @@ func (t taskStreams) Describe(id string) (transfer.Stream, error) {
 	out := transfer.Stream{
 		ID: info.ID, Project: info.Project, Name: info.Name, DataType: info.DataType, Schema: info.Schema,
 		Compression: info.Compression, Delimiter: info.Delimiter,
-		Retention: time.Duration(info.Retention) * time.Hour,
+		Retention: time.Duration(info.Retention) * time.Hour, Frozen: info.Frozen,
 	}
 	states := map[partition.State]transfer.PartitionState{
 		partition.Active: transfer.Active, partition.Deleted: transfer.Deleted, partition.Expired: transfer.Expired,

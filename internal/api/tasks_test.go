@@ -35,7 +35,7 @@ func (s taskStreams) Describe(id string) (transfer.Stream, error) {
 	}
 	out := transfer.Stream{
 		ID: info.ID, Project: info.Project, Name: info.Name, DataType: info.DataType,
-		Schema: info.Schema, Compression: info.Compression, Delimiter: info.Delimiter,
+		Schema: info.Schema, Compression: info.Compression, Delimiter: info.Delimiter, Frozen: info.Frozen,
 	}
 	for _, p := range info.Parts {
 		out.Partitions = append(out.Partitions, map[partition.State]transfer.PartitionState{
@@ -672,7 +672,17 @@ func TestTasksOfAFrozenStream(t *testing.T) { // TC-R5
 	}
 	b.wantCode("DIS.4205", "POST", "/p/streams/s/transfer-tasks", taskBody(t, "OBS", "task_name", `"x"`))
 	b.wantCode("DIS.4205", "PUT", "/p/streams/s/transfer-tasks", taskBody(t, "OBS"))
-	b.want(200, "GET", "/p/streams/s/transfer-tasks", "")
+	for frozen, want := range map[bool]string{true: "PAUSED", false: "RUNNING"} { // L-3
+		if err := b.streams.Freeze(st, frozen); err != nil {
+			t.Fatal(err)
+		}
+		if a := b.want(200, "GET", "/p/streams/s/transfer-tasks", ""); a.member(t, "tasks.0.state") != want {
+			t.Errorf("frozen %v: %s", frozen, a.body)
+		}
+	}
+	if err := b.streams.Freeze(st, true); err != nil {
+		t.Fatal(err)
+	}
 	b.want(204, "DELETE", "/p/streams/s/transfer-tasks/newtask", "")
 }
 

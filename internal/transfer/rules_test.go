@@ -231,3 +231,35 @@ func TestInterval(t *testing.T) { // Q-12
 		t.Errorf("after 300 s: %v", got)
 	}
 }
+
+// TestFrozenStream: tasks of a stream that the operator froze do nothing, go on where
+// they were when it is no longer frozen, and then say what retention took meanwhile.
+func TestFrozenStream(t *testing.T) { // L-3
+	r := newRig(t, 1)
+	f := r.failing()
+	r.create("")
+	r.put(0, "a")
+	f.set(errors.New("busy"), false)
+	r.round() // a batch is begun
+	attempts := f.puts
+	r.put(0, "b", "c")
+	r.stream.Frozen = true
+	f.set(nil, false)
+	r.advance(time.Hour)
+	r.round()
+	if s := r.status(); s.State != transfer.Paused || s.Partitions[0].State != transfer.Paused || f.puts != attempts {
+		t.Errorf("frozen: %+v, %d attempts", s, f.puts-attempts)
+	}
+	r.open(r.disk) // nor after a restart
+	r.round()
+	if got := objects(t, r.disk); len(got) != 0 {
+		t.Errorf("frozen: %v", got)
+	}
+	r.trim(0, 2)
+	r.stream.Frozen = false
+	r.round()
+	s := r.status()
+	if got := objects(t, r.disk)["s-t-shardId-0000000000-2-2.txt"]; got != "c\n" || s.State != transfer.Running || s.Partitions[0].Discarded != 2 {
+		t.Errorf("afterwards: %v, %+v", objects(t, r.disk), s)
+	}
+}

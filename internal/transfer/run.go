@@ -83,6 +83,9 @@ func (t *Tasks) sweep() {
 			})
 			continue
 		}
+		if stream.Frozen {
+			continue
+		}
 		for id, status := range stream.Partitions {
 			if log := t.due(k, int32(id), status, now); log != nil {
 				t.begin(k, int32(id), log)

@@ -59,7 +59,7 @@ func (t *Tasks) Get(streamID, name string) (Status, error) {
 func (t *Tasks) status(k *task, stream Stream) Status {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s := Status{Task: k.row, State: t.state(k)}
+	s := Status{Task: k.row, State: t.state(k, stream)}
 	if k.failed != nil {
 		s.Error = k.failed.Error()
 	}
@@ -83,9 +83,9 @@ func (t *Tasks) status(k *task, stream Stream) Status {
 }
 
 // state is that of the task without its partitions. k.mu is held.
-func (t *Tasks) state(k *task) State {
+func (t *Tasks) state(k *task, stream Stream) State {
 	switch {
-	case k.row.Paused:
+	case k.row.Paused || stream.Frozen:
 		return Paused
 	case k.failed != nil:
 		return Failed

@@ -25,6 +25,7 @@ type Stream struct {
 	Compression string           `json:"compression,omitempty"` // of the bytes inside records: snappy, gzip, zip or ""
 	Delimiter   string           `json:"delimiter,omitempty"`   // of CSV fields
 	Partitions  []PartitionState `json:"-"`                     // by id, the expired ones too
+	Frozen      bool             `json:"-"`                     // by the operator: its tasks pause (L-3)
 	Retention   time.Duration    `json:"-"`                     // how long a record is kept
 }
 

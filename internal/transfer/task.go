@@ -22,7 +22,7 @@ const (
 	Starting State = "STARTING" // the server has not begun to run it
 	Running  State = "RUNNING"
 	Abnormal State = "ABNORMAL" // the destination fails at the moment
-	Paused   State = "PAUSED"   // stopped by its owner
+	Paused   State = "PAUSED"   // stopped by its owner, or while its stream is frozen
 	Failed   State = "ERROR"    // waits for its owner: the destination refused a batch
 )
 
