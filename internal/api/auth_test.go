@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"disd/internal/auth"
 	"disd/internal/auth/audit"
@@ -714,6 +715,39 @@ func TestAudit(t *testing.T) {
 	if got := strings.Join(seen, ";"); got != want {
 		t.Errorf("audited\n%s, want\n%s", got, want)
 	}
+}
+
+// TestAuditOfAFlood: strangers cannot fill the audit log, and keep nobody else out of
+// it.
+func TestAuditOfAFlood(t *testing.T) {
+	var seen []audit.Entry
+	b := newGuardedBench(t, func(o *Options) {
+		o.Audit = func(e audit.Entry) { seen = append(seen, e) }
+	})
+	entries := func(want int) {
+		t.Helper()
+		if len(seen) != want {
+			t.Errorf("%d entries, want %d", len(seen), want)
+		}
+		seen = nil
+	}
+	long := "/v2/p1/streams/" + strings.Repeat("ü", 10_000)
+	for range 60 {
+		b.do("GET", long, "")
+		b.do("POST", "/v3/auth/tokens", "{")
+	}
+	if text, _ := json.Marshal(seen[0]); len(text) > 1000 || !utf8.Valid(text) {
+		t.Errorf("an entry of %d bytes: %s", len(text), text)
+	}
+	entries(100)
+	for range 3 {
+		b.as("AK-RAY", "DELETE", "/v2/p1/streams/s", "")
+		b.want(204, "PUT", "/_disd/keys/AK-BOB", `{"active":true}`)
+	}
+	entries(6)
+	b.clock.advance(time.Second)
+	b.do("GET", long, "")
+	entries(1)
 }
 
 // TestSignedTooLarge is C-21 and S-12.

@@ -470,3 +470,24 @@ func TestDownloadsAreBounded(t *testing.T) {
 	}
 	all.release()
 }
+
+// TestManyRecords: an upload may have many records, but not as many as fit into its
+// body, where each takes a hundred times the memory of its text.
+func TestManyRecords(t *testing.T) { // E19-R13
+	b := streamBench(t)
+	for n, want := range map[int]int{10_000: 200, maxPutRecords: 413} {
+		record := `{"data":"","partition_id":"0"}`
+		if a := b.do("POST", "/p/records", `{"stream_name":"s","records":[`+strings.Repeat(record+",", n-1)+record+`]}`); a.status != want {
+			t.Errorf("%d records: %d %.300s", n, a.status, a.body)
+		}
+	}
+	protobuf := func(n int) string { return "\x0a\x01s" + strings.Repeat("\x12\x05\x1a\x00\x32\x010", n) }
+	for n, want := range map[int]int{10_000: 200, maxPutRecords + 1: 413} {
+		if a := b.do("POST", "/p/records", protobuf(n), "Content-Type", "application/x-protobuf"); a.status != want {
+			t.Errorf("%d records in protobuf: %d %.300q", n, a.status, a.body)
+		}
+	}
+	if a := b.do("POST", "/p/records", `{"stream_name":"s","records":[`+strings.Repeat("null,", 1_000_000)+`null]}`); a.status != 400 {
+		t.Errorf("nulls: %d %.300s", a.status, a.body)
+	}
+}

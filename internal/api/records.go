@@ -21,6 +21,10 @@ const (
 	defaultFetch    = 1 << 20
 	maxFetch        = 10 << 20
 	maxFetchRecords = 10000
+	// maxPutRecords bounds the records of an upload, and maxPuts those of all uploads
+	// at one time: small ones take a hundred times the memory of their text.
+	maxPutRecords = 200_000
+	maxPuts       = 5 * maxPutRecords
 	// smallFetch is the size in bytes of downloads that need no room in the budget.
 	smallFetch = 64 << 10
 )
@@ -46,6 +50,14 @@ func (u *uploader) release() {
 
 // putRecords answers E19.
 func (s *Server) putRecords(c *call) (reply, error) {
+	n := int64(codec.AtMost(c.body, c.proto))
+	if n > maxPutRecords {
+		return reply{}, errTooLarge
+	}
+	if err := s.records.Acquire(c.Context(), n); err != nil {
+		return reply{}, err
+	}
+	defer s.records.Release(n)
 	u := uploaders.Get().(*uploader)
 	defer u.release()
 	parse := codec.ParsePutJSON

@@ -15,11 +15,13 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/semaphore"
 
 	"disd/internal/auth"
 	"disd/internal/auth/audit"
@@ -138,11 +140,13 @@ type Server struct {
 	pools     pools
 	chunks    stock[*storage.Chunk]
 	bodies    *bodies
-	strangers *bodies     // of operations that need no authentication
-	answers   *budget     // of downloads
-	calls     *quota.Rate // nil for any number
+	strangers *bodies             // of operations that need no authentication
+	answers   *budget             // of downloads
+	records   *semaphore.Weighted // being uploaded
+	calls     *quota.Rate         // nil for any number
 	metrics   *metrics
 	draining  atomic.Bool
+	failures  gate // of strangers, in the audit log
 }
 
 // New returns a server over the given parts.
@@ -151,6 +155,7 @@ func New(opts Options) *Server {
 	s := &Server{
 		opts: opts, ids: opts.Identities, policies: opts.Policies, streams: opts.Streams, apps: opts.Apps, cursors: opts.Cursors,
 		log: opts.Logger, router: chi.NewMux(), metrics: newMetrics(opts.Registry),
+		records: semaphore.NewWeighted(maxPuts),
 	}
 	s.bodies = newBodies(opts.MaxBody, opts.MaxBodies, &s.pools)
 	s.strangers = newBodies(min(strangerBody, opts.MaxBody), strangerBodies, &s.pools)
@@ -416,12 +421,42 @@ func (s *Server) audit(op operation, c *call, status int, code string) {
 	if s.opts.Audit == nil || !refused && (!op.changes() || op.data) {
 		return
 	}
-	u := c.principal.User
+	u, now := c.principal.User, s.opts.Now()
+	if u.ID == "" && status >= http.StatusBadRequest && !s.failures.pass(now) {
+		return
+	}
 	s.opts.Audit(audit.Entry{
-		Time: s.opts.Now(), RequestID: c.id, Address: c.RemoteAddr,
-		Domain: u.Domain.Name, User: u.Name, UserID: u.ID, AccessKey: c.principal.AccessKey,
-		Project: c.project, Operation: op.name, Resource: c.URL.Path, Status: status, Code: code,
+		Time: now, RequestID: c.id, Address: c.RemoteAddr,
+		Domain: u.Domain.Name, User: u.Name, UserID: u.ID, AccessKey: clip(c.principal.AccessKey),
+		Project: clip(c.project), Operation: op.name, Resource: clip(c.URL.Path), Status: status, Code: code,
 	})
+}
+
+// clip shortens what a client may have made long to fill the audit log.
+func clip(s string) string {
+	const most = 512
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
+
+// A gate lets a hundred things a second pass: what strangers do in vain must not
+// drive what others did out of the audit log, whose size is bounded.
+type gate struct {
+	mu     sync.Mutex
+	second int64
+	passed int
+}
+
+func (g *gate) pass(now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if t := now.Unix(); t != g.second {
+		g.second, g.passed = t, 0
+	}
+	g.passed++
+	return g.passed <= 100
 }
 
 // write sends an answer. An empty body has an explicit length, which clients

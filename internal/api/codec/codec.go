@@ -21,6 +21,7 @@
 package codec
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
@@ -36,6 +37,24 @@ var (
 	// ErrEmpty is a body without content or without members (DIS.4202).
 	ErrEmpty = errors.New("empty body")
 )
+
+// AtMost returns how many records a body of E19 can have, without looking closely:
+// each takes memory that a body of many small ones does not show.
+func AtMost(body []byte, proto bool) (n int) {
+	if !proto {
+		return bytes.Count(body, []byte("{"))
+	}
+	for m := (message{b: body}); ; n++ {
+		num, typ := m.field()
+		for ; num != 0 && num != putRecords; num, typ = m.field() {
+			m.skip(num, typ)
+		}
+		if num == 0 {
+			return n
+		}
+		m.bytes(typ)
+	}
+}
 
 // A FieldError is a well-formed body with a member that is missing or has a
 // value out of bounds (DIS.4200).

@@ -97,7 +97,11 @@ func (p *putParser) record() {
 	if p.bad {
 		return
 	}
-	err := raw.decode(p.req.add(), len(p.req.Records)-1)
+	if p.fault == nil || len(p.req.Records) == 0 { // else the rest is only looked at
+		p.req.add()
+	}
+	i := len(p.req.Records) - 1
+	err := raw.decode(&p.req.Records[i], i)
 	if errors.Is(err, errContent) {
 		p.fail()
 	} else if p.fault == nil {

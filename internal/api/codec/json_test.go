@@ -242,6 +242,9 @@ func FuzzPutJSON(f *testing.F) {
 		want := oracle(body)
 		var req PutRequest
 		err := ParsePutJSON(bytes.Clone(body), &req)
+		if n := AtMost(body, false); n < len(req.Records) {
+			t.Errorf("%q: %d records, not at most %d", body, len(req.Records), n)
+		}
 		if got := describe(&req, err); got != want {
 			t.Errorf("%q:\n got %s\nwant %s", body, got, want)
 		}

@@ -181,6 +181,9 @@ func FuzzPutProto(f *testing.F) {
 		want := protoOracle(body)
 		var req PutRequest
 		err := ParsePutProto(body, &req)
+		if n := AtMost(body, true); n < len(req.Records) {
+			t.Errorf("%q: %d records, not at most %d", body, len(req.Records), n)
+		}
 		if got := describe(&req, err); got != want {
 			t.Errorf("%x:\n got %s\nwant %s", body, got, want)
 		}
