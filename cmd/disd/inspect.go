@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -9,7 +8,6 @@ import (
 	"time"
 
 	"disd/internal/partition"
-	"disd/internal/storage"
 	"disd/internal/storage/catalog"
 	"disd/internal/storage/segment"
 	"disd/internal/storage/vfs"
@@ -30,6 +28,9 @@ func inspect(args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	names, damage := streamNames(c.DataDir)
+	if err := missingCatalog(c.DataDir, len(report.Logs)); err != nil {
+		damage = append(damage, err)
+	}
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "LOG\tSTREAM\tOLDEST\tNEXT\tSEGMENTS\tBYTES\tIN COMMIT LOG\tLAST RECORD")
 	for _, l := range report.Logs {
@@ -45,6 +46,9 @@ func inspect(args []string, stdout, stderr io.Writer) error {
 	}
 	for _, f := range report.Commit {
 		fmt.Fprintf(stdout, "commit log %s: %d bytes, %d commits\n", f.File, f.Bytes, f.Groups)
+	}
+	for _, name := range report.Stray {
+		fmt.Fprintf(stdout, "left by a crash, not needed: %s\n", name)
 	}
 	for _, name := range report.Unknown {
 		fmt.Fprintf(stdout, "unknown, left alone: %s\n", name)
@@ -85,10 +89,13 @@ func streamNames(dataDir string) (names map[string]string, damage []error) {
 	if err != nil {
 		return nil, []error{err}
 	}
-	defer db.Close()
+	damage = db.Check()
 	names, err = partition.Names(db)
-	if corrupt := (*storage.CorruptError)(nil); errors.As(err, &corrupt) {
-		damage = append(damage, corrupt)
+	if len(damage) == 0 && err != nil {
+		damage = []error{err}
+	}
+	if err := db.Close(); err != nil {
+		damage = append(damage, err)
 	}
 	return names, damage
 }

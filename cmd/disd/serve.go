@@ -85,7 +85,8 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 	}
 	defer closeTrail()
 	watch := monitor.Open(db, monitor.Options{Logger: logger})
-	streams, err := partition.Open(ctx, engine, db, partition.Options{
+	// What an interrupted call left is removed also when the server is to stop again.
+	streams, err := partition.Open(context.WithoutCancel(ctx), engine, db, partition.Options{
 		Logger:   logger,
 		Quotas:   partition.Quotas{Mode: partition.Mode(c.Quota.Mode)},
 		Exceeded: ledger.Note,
@@ -188,11 +189,32 @@ func openStorage(c *Config, logger *slog.Logger) (storage.Engine, *catalog.DB, e
 	if err != nil {
 		return nil, nil, err
 	}
-	db, err := catalog.Open(catalogFile(c.DataDir))
+	db, err := openCatalog(c.DataDir, engine)
 	if err != nil {
 		return nil, nil, errors.Join(err, engine.Close())
 	}
 	return engine, db, nil
+}
+
+func openCatalog(dataDir string, engine storage.Engine) (*catalog.DB, error) {
+	logs, err := engine.List(context.Background())
+	if err == nil {
+		err = missingCatalog(dataDir, len(logs))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return catalog.Open(catalogFile(dataDir))
+}
+
+// missingCatalog returns an error when there are logs and no catalog, which would
+// say what they are: it is made before the first of them.
+func missingCatalog(dataDir string, logs int) error {
+	file := catalogFile(dataDir)
+	if _, err := os.Stat(file); logs > 0 && errors.Is(err, os.ErrNotExist) {
+		return &storage.CorruptError{File: file, Reason: fmt.Sprintf("file is missing, %d logs are there", logs)}
+	}
+	return nil
 }
 
 func logsDir(dataDir string) string     { return filepath.Join(dataDir, "logs") }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -41,6 +42,7 @@ type DB struct {
 	queue  []*call
 	closed bool
 	failed error         // set once by a commit of unknown outcome; nothing is written after it
+	broken bool          // bbolt panicked in a commit, and may hold its locks
 	missed error         // why the last commit wrote nothing, nil if it did
 	wake   chan struct{} // one token: the queue may be non-empty
 	done   chan struct{} // closed when the committer has ended
@@ -73,11 +75,15 @@ func OpenMemory() (*DB, error) {
 }
 
 func open(path string, give func(string, int, os.FileMode) (*os.File, error)) (*DB, error) {
-	b, err := bolt.Open(path, 0o600, &bolt.Options{
-		Timeout:      100 * time.Millisecond,
-		FreelistType: bolt.FreelistMapType,
-		NoSync:       give != nil,
-		OpenFile:     give,
+	var b *bolt.DB
+	err := guard(path, func() (err error) {
+		b, err = bolt.Open(path, 0o600, &bolt.Options{
+			Timeout:      100 * time.Millisecond,
+			FreelistType: bolt.FreelistMapType,
+			NoSync:       give != nil,
+			OpenFile:     give,
+		})
+		return err
 	})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("%s: %w", path, ErrLocked)
@@ -89,7 +95,7 @@ func open(path string, give func(string, int, os.FileMode) (*os.File, error)) (*
 		err = b.Update(writeVersion)
 	}
 	if err == nil {
-		err = b.View(checkVersion)
+		err = guard(path, func() error { return b.View(checkVersion) })
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, errors.Join(err, b.Close()))
@@ -97,6 +103,18 @@ func open(path string, give func(string, int, os.FileMode) (*os.File, error)) (*
 	db := &DB{bolt: b, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go db.commitLoop()
 	return db, nil
+}
+
+// guard calls f and makes a CorruptError of a panic or a fault: bbolt believes what
+// it finds in a file.
+func guard(path string, f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = &storage.CorruptError{File: path, Reason: fmt.Sprint(p)}
+		}
+	}()
+	return f()
 }
 
 // create makes an empty catalog under a temporary name and renames it: bbolt's
@@ -152,8 +170,11 @@ func checkVersion(tx *bolt.Tx) error {
 }
 
 // View runs fn in a read-only transaction, a consistent picture of all tables.
+// A CorruptError when the file is damaged.
 func (db *DB) View(fn func(*Tx) error) error {
-	return db.bolt.View(func(tx *bolt.Tx) error { return fn(&Tx{tx, db.bolt.Path()}) })
+	return guard(db.bolt.Path(), func() error {
+		return db.bolt.View(func(tx *bolt.Tx) error { return fn(&Tx{tx, db.bolt.Path()}) })
+	})
 }
 
 // Update runs fn in a transaction that is durable when nil is returned. What
@@ -235,29 +256,34 @@ func (db *DB) commitLoop() {
 // tried again without it, because bbolt can only undo a whole transaction.
 func (db *DB) commit(group []*call) {
 	for len(group) > 0 {
-		failed, id := -1, 0
+		failed, id, ended := -1, 0, false
 		var cause error
-		err := db.bolt.Update(func(tx *bolt.Tx) error {
-			id = tx.ID()
-			for i, c := range group {
-				if cause = c.fn(&Tx{tx, db.bolt.Path()}); cause != nil {
-					failed = i
-					return cause
+		err := guard(db.bolt.Path(), func() error {
+			err := db.bolt.Update(func(tx *bolt.Tx) error {
+				id = tx.ID()
+				for i, c := range group {
+					if cause = c.fn(&Tx{tx, db.bolt.Path()}); cause != nil {
+						failed = i
+						return cause
+					}
 				}
-			}
-			return nil
+				return nil
+			})
+			ended = true
+			return err
 		})
 		switch {
+
 		case failed >= 0:
 			group[failed].done <- cause
 			group = append(group[:failed:failed], group[failed+1:]...)
 			continue
-		case err != nil && !db.wrote(id):
+		case err != nil && ended && !db.wrote(id):
 			db.miss(err)
 			err = fmt.Errorf("commit catalog: %w: %w", storage.ErrUnavailable, err)
 		case err != nil:
 			db.mu.Lock()
-			db.failed = err
+			db.failed, db.broken = err, !ended
 			db.mu.Unlock()
 			err = fmt.Errorf("commit catalog: %w: %w", storage.ErrUnknown, err)
 		default:
@@ -285,6 +311,37 @@ func (db *DB) wrote(id int) bool {
 	return err != nil || last >= id
 }
 
+// Check reads the whole file and returns what is damaged in it.
+func (db *DB) Check() (damage []error) {
+	note := func(err error) {
+		if err != nil {
+			damage = append(damage, err)
+		}
+	}
+	note(db.View(func(tx *Tx) error {
+		return tx.tx.ForEach(func(name []byte, b *bolt.Bucket) error {
+			if string(name) == string(formatBucket) {
+				return nil
+			}
+			return b.ForEach(func(k, raw []byte) error {
+				var v any
+				note(NewTable[any](string(name)).decode(tx, k, raw, &v))
+				return nil
+			})
+		})
+	}))
+	if len(damage) > 0 {
+		return damage
+	}
+	note(db.View(func(tx *Tx) error {
+		for err := range tx.tx.Check() {
+			note(&storage.CorruptError{File: tx.path, Reason: err.Error()})
+		}
+		return nil
+	}))
+	return damage
+}
+
 // Close waits for updates under way and closes the file.
 func (db *DB) Close() error {
 	db.mu.Lock()
@@ -299,5 +356,8 @@ func (db *DB) Close() error {
 	default:
 	}
 	<-db.done
+	if db.broken {
+		return db.failure() // closing would wait for ever
+	}
 	return db.bolt.Close()
 }

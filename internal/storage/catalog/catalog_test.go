@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -263,4 +264,67 @@ func FuzzValue(f *testing.F) {
 			t.Errorf("value of %q was read under %q", key, name)
 		}
 	})
+}
+
+// TestDamagedPages zeroes one page after the other of a catalog, and the start of
+// it: that is told, by Open or by Check, and never takes the process down.
+func TestDamagedPages(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	db, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 300 {
+		put(t, db, thing{"name", i}, fmt.Sprintf("%030d", i))
+	}
+	if damage := db.Check(); damage != nil {
+		t.Errorf("nothing is damaged: %v", damage)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const page = 4096
+	seen := 0
+	for at := 2 * page; at < len(good); at += page {
+		for _, n := range []int{page, 64} {
+			bad := bytes.Clone(good)
+			clear(bad[at : at+n])
+			copied := fmt.Sprintf("%s.%d.%d", path, at, n) // a lock may stay behind
+			if err := os.WriteFile(copied, bad, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if useDamaged(t, copied) {
+				seen++
+			}
+		}
+	}
+	if seen < 10 {
+		t.Errorf("%d damages were noticed in %d bytes", seen, len(good))
+	}
+}
+
+// useDamaged does what a server does with a catalog and reports whether Open or
+// Check noticed that it is damaged, which they must if anything failed.
+func useDamaged(t *testing.T, path string) (noticed bool) {
+	db, err := Open(path)
+	if err != nil {
+		if damage := (*storage.CorruptError)(nil); !errors.As(err, &damage) && !errors.Is(err, ErrVersion) {
+			t.Errorf("Open: %v", err)
+		}
+		return true
+	}
+	noticed = db.Check() != nil
+	read := db.View(func(tx *Tx) error {
+		return things.Each(tx, nil, func([]string, thing) error { return nil })
+	})
+	write := db.Update(func(tx *Tx) error { return things.Put(tx, thing{}, "new") })
+	if (read != nil || write != nil) && !noticed {
+		t.Errorf("Check noticed nothing: %v, %v", read, write)
+	}
+	_ = db.Close()
+	return noticed
 }

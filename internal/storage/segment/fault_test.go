@@ -516,6 +516,51 @@ func TestLock(t *testing.T) {
 	}
 }
 
+// TestRemovedDuringFlush removes a log while its records are on the way to a
+// segment, and pulls the plug before that file is deleted: the next engine does.
+func TestRemovedDuringFlush(t *testing.T) {
+	id := storagetest.ID(0)
+	dir := "data/" + logDir(id)
+	disk := vfs.NewMem()
+	hold, held := make(chan struct{}), make(chan struct{})
+	after := make(chan *vfs.Mem, 1)
+	var armed atomic.Bool
+	armed.Store(true)
+	hook := func(_ int, op, name string) {
+		switch {
+		case op == "open" && name == dir+"/"+segmentName(0) && armed.CompareAndSwap(true, false):
+			held <- struct{}{}
+			<-hold
+		case op == "remove" && strings.HasPrefix(name, dir):
+			select {
+			case after <- disk.Clone():
+			default:
+			}
+		}
+	}
+	u := &user{t: t, rng: rand.New(rand.NewPCG(7, 7)), ledger: &ledger{logs: map[storage.LogID]promise{}}}
+	u.e = mustOpen(t, errfs.Wrap(disk, errfs.None().OnCall(hook)))
+	u.create(id)
+	for spare := false; !spare; { // a file for the removal
+		u.append(id)
+		u.e.mu.Lock()
+		spare = u.e.spare != nil && len(u.e.sealed) == 0
+		u.e.roll = spare
+		u.e.mu.Unlock()
+	}
+	signal(u.e.wake)
+	<-held
+	u.remove(id)
+	close(hold)
+	e := mustOpen(t, <-after)
+	if err := errors.Join(u.e.Close(), e.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if names, err := e.opt.FS.ReadDir("data"); err != nil || slices.Contains(names, id.Stream+"/") {
+		t.Errorf("files of the removed log are left behind: %v, %v", names, err)
+	}
+}
+
 // TestBusy holds the disk still: appends queue up to a bound, then they are
 // refused, and one that waits for its turn can be cancelled.
 func TestBusy(t *testing.T) {

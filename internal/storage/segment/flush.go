@@ -251,7 +251,7 @@ func (e *Engine) flush(w *work) (committed bool, err error) {
 		err = errors.Join(err, e.runWave(some))
 	}
 	rest := unfinished(w.gens, jobs)
-	m := e.manifest(w.gens, rest, kept)
+	m := e.manifest(w, rest, kept)
 	if werr := m.write(e.opt.FS, e.opt.Dir); werr != nil {
 		e.mu.Lock()
 		e.trimmed = append(e.trimmed, w.trimmed...)
@@ -306,10 +306,10 @@ func unfinished(gens []*generation, jobs []*job) (rest []*generation) {
 }
 
 // manifest returns what is true once everything but rest is written and all
-// removed logs but kept are deleted.
-func (e *Engine) manifest(gens, rest []*generation, kept []*log) *manifest {
+// removed logs of w but kept are deleted.
+func (e *Engine) manifest(w *work, rest []*generation, kept []*log) *manifest {
 	m := &manifest{dir: e.dirID, file: e.first, group: e.flushed}
-	for _, g := range gens {
+	for _, g := range w.gens {
 		m.group = max(m.group, g.next)
 		for _, c := range g.files {
 			m.file = max(m.file, c.number+1)
@@ -328,6 +328,7 @@ func (e *Engine) manifest(gens, rest []*generation, kept []*log) *manifest {
 			logs = append(logs, l)
 		}
 	}
+	logs = append(logs, e.removed[len(w.removed):]...) // meanwhile: w may have made files of them
 	e.mu.Unlock()
 	logs = append(logs, kept...)
 	m.logs = make([]logState, len(logs))
@@ -471,13 +472,12 @@ func (e *Engine) removeFiles(l, reborn *log) error {
 	}
 	err := e.cleanDir(dir, keep)
 	if errors.Is(err, errNotExist) {
-		return nil
+		err = nil
 	}
 	if err == nil && reborn == nil {
 		// Directories that hold something else stay.
-		if e.opt.FS.Remove(dir) == nil {
-			_ = e.opt.FS.Remove(path.Dir(dir))
-		}
+		_ = e.opt.FS.Remove(dir)
+		_ = e.opt.FS.Remove(path.Dir(dir))
 	}
 	return err
 }
