@@ -60,7 +60,7 @@ func (s *Set) AutoScale(ctx context.Context) error {
 func (s *Set) autoTarget(info *Info) int {
 	now, current := s.opts.Now(), info.Count(Active)
 	rate := s.opts.Quotas.throughput(info.Type)
-	if load, ok := s.opts.Traffic(info.ID, 1); ok && load.Throttled > 0 && float64(load.Put) > upShare*60*float64(rate.WriteBytes*current) {
+	if load, ok := s.opts.Traffic(info.ID, 1); ok && s.crowded(load, 60*float64(rate.WriteBytes*current)) {
 		if current < info.AutoMax && info.mayScale(now, true) {
 			return info.clamp(int(math.Ceil(float64(current) / upFactor)))
 		}
@@ -74,6 +74,16 @@ func (s *Set) autoTarget(info *Info) int {
 		return info.clamp(current / 2)
 	}
 	return current
+}
+
+// crowded reports whether the uploads of a minute want more partitions than those
+// that can take so many bytes. Where nothing is throttled, what the cloud would have
+// throttled counts: a stream must not only ever lose partitions.
+func (s *Set) crowded(load Load, bandwidth float64) bool {
+	if s.opts.Quotas.Mode != Enforce {
+		return float64(load.Put) > bandwidth
+	}
+	return load.Throttled > 0 && float64(load.Put) > upShare*bandwidth
 }
 
 // clamp brings a count between the stream's bounds (L-18).

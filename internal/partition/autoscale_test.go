@@ -94,11 +94,33 @@ func TestAutoScaleClamps(t *testing.T) {
 	}
 }
 
+// TestAutoScaleWithoutThrottling: in the modes that refuse nothing, a stream grows
+// with traffic that the cloud would have refused.
+func TestAutoScaleWithoutThrottling(t *testing.T) { // L-17
+	for _, mode := range []Mode{Off, Warn} {
+		b := newBench(t, Quotas{Mode: mode, Common: Throughput{WriteBytes: 100}})
+		var load Load
+		b.opts.Traffic = func(string, int) (Load, bool) { return load, true }
+		if _, err := b.Create(t.Context(), "p", "s", 2, Settings{Type: Common, DataType: Blob, Retention: 24, AutoScale: true, AutoMin: 1, AutoMax: 9}); err != nil {
+			t.Fatal(err)
+		}
+		for _, step := range []struct{ put, want int }{{2 * 60 * 100, 2}, {2*60*100 + 1, 4}} {
+			load = Load{Put: int64(step.put), Get: 1 << 30}
+			if err := b.AutoScale(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := b.info(b.get("s")).Count(Active); got != step.want {
+				t.Errorf("%s, %d bytes: %d partitions, want %d", mode, step.put, got, step.want)
+			}
+		}
+	}
+}
+
 // TestAutoScaleOutside: a count beyond the bounds moves only when the traffic asks for
 // it.
 func TestAutoScaleOutside(t *testing.T) { // L-20
 	for _, from := range []int{1, 12} {
-		b := newBench(t, Quotas{})
+		b := newBench(t, Quotas{Mode: Enforce})
 		ordinary, known := Load{Put: 20 << 30, Get: 1}, true // idle in one way only
 		b.opts.Traffic = func(string, int) (Load, bool) { return ordinary, known }
 		if _, err := b.Create(t.Context(), "p", "s", from, Settings{Type: Common, DataType: Blob, Retention: 24, AutoScale: true, AutoMin: 2, AutoMax: 9}); err != nil {
