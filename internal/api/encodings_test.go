@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/golang/snappy"
 	"github.com/klauspost/compress/gzip"
@@ -490,4 +491,41 @@ func TestManyRecords(t *testing.T) { // E19-R13
 	if a := b.do("POST", "/p/records", `{"stream_name":"s","records":[`+strings.Repeat("null,", 1_000_000)+`null]}`); a.status != 400 {
 		t.Errorf("nulls: %d %.300s", a.status, a.body)
 	}
+}
+
+// TestResultsAreBounded: when clients do not take the answers to large uploads,
+// further ones wait, and small ones do not.
+func TestResultsAreBounded(t *testing.T) {
+	b := streamBench(t, func(o *Options) { o.MaxAnswers = 1 }) // as little as possible
+	put := func(n int) {
+		record := `{"data":""}`
+		a := b.do("POST", "/p/records", `{"stream_name":"s","records":[`+strings.Repeat(record+",", n-1)+record+`]}`)
+		if a.status != 200 {
+			t.Errorf("%d records: %d %s", n, a.status, a.body)
+		}
+	}
+	all := func() *holding {
+		h := b.server.results.enter(&http.Request{RemoteAddr: "127.0.0.1:1"})
+		if err := h.reserve(t.Context(), b.server.results.share); err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	used := all()
+	large := make(chan struct{})
+	go func() { defer close(large); put(1000) }()
+	for waits := false; !waits; time.Sleep(time.Millisecond) {
+		select {
+		case <-large:
+			t.Fatal("a large upload was answered without room for its answer")
+		default:
+		}
+		b.server.results.mu.Lock()
+		waits = used.from.requests == 2
+		b.server.results.mu.Unlock()
+	}
+	put(100)
+	used.release()
+	<-large
+	all().release() // nothing was kept
 }

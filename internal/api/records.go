@@ -49,15 +49,21 @@ func (u *uploader) release() {
 }
 
 // putRecords answers E19.
-func (s *Server) putRecords(c *call) (reply, error) {
+func (s *Server) putRecords(c *call) (rep reply, err error) {
 	n := int64(codec.AtMost(c.body, c.proto))
 	if n > maxPutRecords {
 		return reply{}, errTooLarge
 	}
-	if err := s.records.Acquire(c.Context(), n); err != nil {
+	held, err := s.makeRoom(c, n)
+	if err != nil {
 		return reply{}, err
 	}
-	defer s.records.Release(n)
+	defer func() {
+		s.records.Release(n)
+		if rep.held == nil {
+			held.release()
+		}
+	}()
 	u := uploaders.Get().(*uploader)
 	defer u.release()
 	parse := codec.ParsePutJSON
@@ -81,8 +87,31 @@ func (s *Server) putRecords(c *call) (reply, error) {
 		s.notePieces(c, st, u)
 	}
 	s.opts.Monitor.Put(info.ID, s.opts.Now().Sub(c.start), u.stored, u.throttled())
-	return s.putReply(c, u), nil
+	rep = s.putReply(c, u)
+	rep.held = held
+	return rep, nil
 }
+
+// makeRoom waits for what an upload of n records needs beside its body: the records
+// as such, which are given back when they are stored, and an answer that its client
+// may not take.
+func (s *Server) makeRoom(c *call, n int64) (held *holding, err error) {
+	if size := putReplySize(int(n)); size > smallFetch {
+		held = s.results.enter(c.Request)
+		err = held.reserve(c.Context(), int64(size))
+	}
+	if err == nil {
+		err = s.records.Acquire(c.Context(), n)
+	}
+	if err != nil {
+		held.release()
+	}
+	return held, err
+}
+
+// putReplySize is about how long the answer to an upload is, more when there are
+// messages of errors in it.
+func putReplySize(records int) int { return 64 + 96*records }
 
 // stored yields partition and size of every record that was stored.
 func (u *uploader) stored(yield func(int32, int) bool) {
@@ -159,7 +188,7 @@ func (s *Server) putReply(c *call, u *uploader) reply {
 			u.results[i].Code, u.results[i].Message = recordFault(o.Err)
 		}
 	}
-	memory := s.pools.get(64 + 96*len(u.results))
+	memory := s.pools.get(putReplySize(len(u.results)))
 	if c.proto {
 		return reply{status: http.StatusOK, mime: protoType, body: codec.AppendPutProto(memory.b, u.results), memory: memory}
 	}

@@ -142,6 +142,7 @@ type Server struct {
 	bodies    *bodies
 	strangers *bodies             // of operations that need no authentication
 	answers   *budget             // of downloads
+	results   *budget             // of large uploads, their answers
 	records   *semaphore.Weighted // being uploaded
 	calls     *quota.Rate         // nil for any number
 	metrics   *metrics
@@ -159,6 +160,7 @@ func New(opts Options) *Server {
 	}
 	s.bodies = newBodies(opts.MaxBody, opts.MaxBodies, &s.pools)
 	s.strangers = newBodies(min(strangerBody, opts.MaxBody), strangerBodies, &s.pools)
+	s.results = newBudget(opts.MaxAnswers, int64(putReplySize(maxPutRecords)), &s.pools)
 	s.answers = newBudget(opts.MaxAnswers, fetchCost(storage.Limit{Bytes: opts.MaxRecord.Advanced + maxFetch, Records: maxFetchRecords}), &s.pools)
 	if opts.ControlCalls > 0 && opts.QuotaMode != string(partition.Off) {
 		s.calls = quota.NewRate(opts.ControlCalls, opts.Now)
