@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"disd/internal/partition"
+	"disd/internal/storage"
 	"disd/internal/storage/catalog"
 	"disd/internal/storage/segment"
 	"disd/internal/storage/vfs"
@@ -27,10 +28,11 @@ func inspect(args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	names, damage := streamNames(c.DataDir)
+	names, logs, damage := streamNames(c.DataDir)
 	if err := missingCatalog(c.DataDir, len(report.Logs)); err != nil {
 		damage = append(damage, err)
 	}
+	damage = append(damage, missingLogs(logs, report)...)
 	w := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "LOG\tSTREAM\tOLDEST\tNEXT\tSEGMENTS\tBYTES\tIN COMMIT LOG\tLAST RECORD")
 	for _, l := range report.Logs {
@@ -78,24 +80,38 @@ func when(ms int64) string {
 	return time.UnixMilli(ms).UTC().Format(time.RFC3339)
 }
 
-// streamNames reads the names of streams from the catalog, by their ids, and what
-// is damaged there.
-func streamNames(dataDir string) (names map[string]string, damage []error) {
+// streamNames reads the names of streams from the catalog, by their ids, which logs
+// they have, and what is damaged there.
+func streamNames(dataDir string) (names map[string]string, logs []storage.LogID, damage []error) {
 	file := catalogFile(dataDir)
 	if _, err := os.Stat(file); err != nil {
-		return nil, nil
+		return nil, nil, nil
 	}
 	db, err := catalog.Open(file)
 	if err != nil {
-		return nil, []error{err}
+		return nil, nil, []error{err}
 	}
 	damage = db.Check()
-	names, err = partition.Names(db)
+	names, logs, err = partition.Names(db)
 	if len(damage) == 0 && err != nil {
 		damage = []error{err}
 	}
 	if err := db.Close(); err != nil {
 		damage = append(damage, err)
 	}
-	return names, damage
+	return names, logs, damage
+}
+
+// missingLogs returns an error for each log that a stream has and the report has not.
+func missingLogs(logs []storage.LogID, report *segment.Report) (damage []error) {
+	there := make(map[storage.LogID]bool)
+	for i := range report.Logs {
+		there[report.Logs[i].ID] = true
+	}
+	for _, id := range logs {
+		if !there[id] {
+			damage = append(damage, &storage.CorruptError{File: id.String(), Reason: "log is missing"})
+		}
+	}
+	return damage
 }

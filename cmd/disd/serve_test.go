@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"disd/internal/partition"
 	"disd/internal/storage"
 )
 
@@ -45,6 +46,54 @@ func TestMissingCatalog(t *testing.T) {
 	}
 	var out strings.Builder
 	if err := inspect(args, &out, io.Discard); err == nil || !strings.Contains(out.String(), "DAMAGED "+catalogFile(dir)) {
+		t.Errorf("inspect: %v\n%s", err, out.String())
+	}
+}
+
+// TestMissingLog takes a stream's logs away: that is damage, and no answer says
+// that the stream does not exist.
+func TestMissingLog(t *testing.T) {
+	dir := t.TempDir()
+	args := []string{"--data-dir", dir, "--storage-commit-log", "1048576"}
+	c, err := loadConfig(args, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	logger := slog.New(slog.DiscardHandler)
+	var log error
+	for round := range 2 {
+		engine, db, err := openStorage(c, logger)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set, err := partition.Open(t.Context(), engine, db, partition.Options{Logger: logger})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if round == 0 {
+			_, err = set.Create(t.Context(), "p", "s", 1, partition.Settings{Type: partition.Common, DataType: partition.Blob})
+		} else {
+			st, notFound := set.Get("p", "s")
+			if notFound != nil {
+				t.Fatal(notFound)
+			}
+			_, log = st.Log(0)
+		}
+		if err := errors.Join(err, engine.Close(), db.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if round == 0 {
+			err = os.RemoveAll(logsDir(dir))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if damage := (*storage.CorruptError)(nil); !errors.As(log, &damage) || errors.Is(log, storage.ErrNotFound) {
+		t.Errorf("the log: %v", log)
+	}
+	var out strings.Builder
+	if err := inspect(args, &out, io.Discard); err == nil || !strings.Contains(out.String(), "log is missing") {
 		t.Errorf("inspect: %v\n%s", err, out.String())
 	}
 }

@@ -104,7 +104,11 @@ func (s *Set) load(ctx context.Context) error {
 		return streams.Each(tx, nil, func(_ []string, info *Info) error {
 			l := &layout{info: info, active: info.Count(Active)}
 			for id := range info.Parts {
-				log, err := s.engine.Open(ctx, storage.LogID{Stream: info.ID, Partition: int32(id)})
+				name := storage.LogID{Stream: info.ID, Partition: int32(id)}
+				log, err := s.engine.Open(ctx, name)
+				if errors.Is(err, storage.ErrNotFound) { // not for lack of a stream
+					err = &storage.CorruptError{File: name.String(), Reason: "log is missing"}
+				}
 				if err != nil {
 					s.opts.Logger.Error("partition cannot be opened", "stream", info.Name, "stream_id", info.ID, "partition", id, "error", err)
 				}
@@ -463,15 +467,17 @@ func (s *Set) change(st *Stream, edit func(*Info) error) (*Info, error) {
 	return info, nil
 }
 
-// Names returns the names of all streams in a catalog, with their projects, by id.
-// It is for those who look at a data directory without a server.
-func Names(db *catalog.DB) (map[string]string, error) {
-	names := make(map[string]string)
-	err := db.View(func(tx *catalog.Tx) error {
+// Names returns the names of all streams in a catalog, with their projects, by id,
+// and the logs that they are made of. It is for those who look at a data directory
+// without a server.
+func Names(db *catalog.DB) (names map[string]string, logs []storage.LogID, err error) {
+	names = make(map[string]string)
+	err = db.View(func(tx *catalog.Tx) error {
 		return streams.Each(tx, nil, func(_ []string, info *Info) error {
 			names[info.ID] = info.Project + "/" + info.Name
+			logs = append(logs, logIDs(info, 0)...)
 			return nil
 		})
 	})
-	return names, err
+	return names, logs, err
 }

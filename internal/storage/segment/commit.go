@@ -185,6 +185,11 @@ func (e *Engine) commitLoop() {
 	tick := e.syncTicker()
 	defer tick.Stop()
 	for {
+		select {
+		case <-tick.C: // also when there is always another group
+			e.check(e.syncActive())
+		default:
+		}
 		p, roll := e.take()
 		switch {
 		case p != nil:
