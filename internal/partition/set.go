@@ -96,7 +96,10 @@ func Open(ctx context.Context, engine storage.Engine, db *catalog.DB, opts Optio
 	if err := s.load(ctx); err != nil {
 		return nil, err
 	}
-	return s, s.collect(ctx)
+	if err := s.collect(ctx); err != nil { // of a full disk, say
+		opts.Logger.Error("logs of deleted streams remain until the next start", "error", err)
+	}
+	return s, nil
 }
 
 func (s *Set) load(ctx context.Context) error {

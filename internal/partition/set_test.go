@@ -449,8 +449,13 @@ func TestConcurrentCreation(t *testing.T) {
 	}
 }
 
+// stuck is an engine that removes nothing.
+type stuck struct{ storage.Engine }
+
+func (stuck) Remove(context.Context, storage.LogID) error { return storage.ErrUnavailable }
+
 // TestInterruptedCreation: what a crash left of a creation is removed by the
-// next start, and logs that nobody knows are left alone.
+// next start that can, and logs that nobody knows are left alone.
 func TestInterruptedCreation(t *testing.T) {
 	b := newBench(t, Quotas{})
 	half := []storage.LogID{{Stream: "half", Partition: 0}, {Stream: "half", Partition: 1}}
@@ -462,6 +467,10 @@ func TestInterruptedCreation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	engine := b.engine
+	b.engine = stuck{engine}
+	b.restart() // all the same
+	b.engine = engine
 	b.restart()
 	ids, err := b.engine.List(t.Context())
 	if err != nil || !slices.Equal(ids, []storage.LogID{foreign}) {

@@ -262,7 +262,8 @@ func (db *DB) commit(group []*call) {
 			err := db.bolt.Update(func(tx *bolt.Tx) error {
 				id = tx.ID()
 				for i, c := range group {
-					if cause = c.fn(&Tx{tx, db.bolt.Path()}); cause != nil {
+					cause = guard(db.bolt.Path(), func() error { return c.fn(&Tx{tx, db.bolt.Path()}) })
+					if cause != nil {
 						failed = i
 						return cause
 					}
