@@ -11,9 +11,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"disd/internal/auth"
 	"disd/internal/auth/audit"
@@ -797,4 +800,48 @@ func TestStrangers(t *testing.T) {
 	if a := b.as("AK-ALICE", "POST", "/v2/p1/apps", many); a.status != 413 {
 		t.Errorf("a body of many elements: %d %s", a.status, a.body)
 	}
+}
+
+// A slowCollector takes as long as it is told to.
+type slowCollector struct{ begun, end chan struct{} }
+
+func (c slowCollector) Describe(out chan<- *prometheus.Desc) {
+	out <- prometheus.NewDesc("slow", "", nil, nil)
+}
+
+func (c slowCollector) Collect(chan<- prometheus.Metric) {
+	c.begun <- struct{}{}
+	<-c.end
+}
+
+// TestScrapes: strangers cannot have metrics collected as often as they like.
+func TestScrapes(t *testing.T) {
+	slow := slowCollector{make(chan struct{}), make(chan struct{})}
+	b := newGuardedBench(t, func(o *Options) {
+		o.Registry = prometheus.NewRegistry()
+		o.Registry.MustRegister(slow)
+	})
+	scrape := func() int {
+		resp, err := http.Get(b.url + "/_disd/metrics")
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	var all sync.WaitGroup
+	for range maxScrapes {
+		all.Go(func() {
+			if status := scrape(); status != 200 {
+				t.Errorf("status %d", status)
+			}
+		})
+		<-slow.begun
+	}
+	if status := scrape(); status != 503 {
+		t.Errorf("one more: status %d", status)
+	}
+	close(slow.end)
+	all.Wait()
 }

@@ -132,6 +132,10 @@ var identityOperations = []operation{
 	{method: "POST", path: "/v3.0/OS-AUTH/id-token/tokens", name: "CreateTokenByIdentity", endpoint: (*Server).createTokenByIdentity, iam: true, public: true},
 }
 
+// maxScrapes is how often metrics are collected at the same time: everybody may ask
+// for them, and those of transfer tasks read from disk.
+const maxScrapes = 4
+
 func (s *Server) mount() {
 	for _, op := range slices.Concat(operations, identityOperations, adminOperations) {
 		s.router.Method(op.method, op.path, s.serve(op))
@@ -144,7 +148,7 @@ func (s *Server) mount() {
 	if s.opts.Profiling {
 		s.router.Get("/_disd/pprof/{profile}", profile)
 	}
-	s.router.Method("GET", "/_disd/metrics", promhttp.HandlerFor(s.opts.Registry, promhttp.HandlerOpts{}))
+	s.router.Method("GET", "/_disd/metrics", promhttp.HandlerFor(s.opts.Registry, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}))
 }
 
 // none stands for what is no operation.
