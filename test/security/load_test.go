@@ -132,6 +132,18 @@ func TestSlowLargeBodies(t *testing.T) {
 	}
 }
 
+// TestSlowLogins: those who have not said who they are use up nothing that the bodies
+// of others need.
+func TestSlowLogins(t *testing.T) {
+	t.Parallel()
+	s := harness.Start(t, harness.Options{Args: []string{"--limits-body", "8388608", "--limits-bodies", "16777216"}})
+	for _, path := range []string{"/v3/auth/tokens", "/v3.0/OS-CREDENTIAL/securitytokens", "/v3.0/OS-AUTH/id-token/tokens"} {
+		connect(t, s, 100, "POST "+path+" HTTP/1.1\r\nHost: disd\r\nContent-Length: 65536\r\n\r\n{")
+		connect(t, s, 100, "POST "+path+" HTTP/1.1\r\nHost: disd\r\nContent-Encoding: gzip\r\nContent-Length: 65536\r\n\r\n{")
+	}
+	behave(t, s, "meanwhile")
+}
+
 // TestManyConnections: when all connections are taken, clients that have one go on
 // with theirs, and new ones get in when the silent are cut off.
 func TestManyConnections(t *testing.T) {
