@@ -274,7 +274,6 @@ func (db *DB) commit(group []*call) {
 			return err
 		})
 		switch {
-
 		case failed >= 0:
 			group[failed].done <- cause
 			group = append(group[:failed:failed], group[failed+1:]...)
