@@ -110,9 +110,15 @@ func open(path string, give func(string, int, os.FileMode) (*os.File, error)) (*
 func guard(path string, f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
-		if p := recover(); p != nil {
-			err = &storage.CorruptError{File: path, Reason: fmt.Sprint(p)}
+		p := recover()
+		if p == nil {
+			return
 		}
+		reason := fmt.Sprint(p)
+		if _, ok := p.(interface{ Addr() uintptr }); ok { // of a fault
+			reason = "a page lies behind the end of the file"
+		}
+		err = &storage.CorruptError{File: path, Reason: reason}
 	}()
 	return f()
 }

@@ -302,6 +302,12 @@ func TestDamagedPages(t *testing.T) {
 			}
 		}
 	}
+	if err := os.WriteFile(path+".cut", good[:len(good)/2], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if !useDamaged(t, path+".cut") {
+		t.Error("half of the file is missing, and nobody noticed")
+	}
 	if seen < 10 {
 		t.Errorf("%d damages were noticed in %d bytes", seen, len(good))
 	}
