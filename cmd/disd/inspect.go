@@ -87,7 +87,7 @@ func streamNames(dataDir string) (names map[string]string, logs []storage.LogID,
 	if _, err := os.Stat(file); err != nil {
 		return nil, nil, nil
 	}
-	db, err := catalog.Open(file)
+	db, err := catalog.OpenToRead(file)
 	if err != nil {
 		return nil, nil, []error{err}
 	}

@@ -60,8 +60,11 @@ func Open(path string) (*DB, error) {
 	if err := create(path); err != nil {
 		return nil, err
 	}
-	return open(path, nil)
+	return open(path, nil, false)
 }
+
+// OpenToRead opens the catalog at path for reading and never writes to it.
+func OpenToRead(path string) (*DB, error) { return open(path, nil, true) }
 
 // OpenMemory opens an empty catalog that lives as long as it is open. It keeps
 // the same promises but durability.
@@ -71,10 +74,13 @@ func OpenMemory() (*DB, error) {
 		return nil, fmt.Errorf("make an anonymous file for the catalog: %w", err)
 	}
 	give := func(string, int, os.FileMode) (*os.File, error) { return f, nil }
-	return open(f.Name(), give)
+	return open(f.Name(), give, false)
 }
 
-func open(path string, give func(string, int, os.FileMode) (*os.File, error)) (*DB, error) {
+func open(path string, give func(string, int, os.FileMode) (*os.File, error), read bool) (*DB, error) {
+	if st, err := os.Stat(path); give == nil && err == nil && st.Size() == 0 {
+		return nil, &storage.CorruptError{File: path, Reason: "file is empty"} // bbolt would take it for a new one
+	}
 	var b *bolt.DB
 	err := guard(path, func() (err error) {
 		b, err = bolt.Open(path, 0o600, &bolt.Options{
@@ -82,6 +88,7 @@ func open(path string, give func(string, int, os.FileMode) (*os.File, error)) (*
 			FreelistType: bolt.FreelistMapType,
 			NoSync:       give != nil,
 			OpenFile:     give,
+			ReadOnly:     read,
 		})
 		return err
 	})
@@ -101,6 +108,9 @@ func open(path string, give func(string, int, os.FileMode) (*os.File, error)) (*
 		return nil, fmt.Errorf("%s: %w", path, errors.Join(err, b.Close()))
 	}
 	db := &DB{bolt: b, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	if read {
+		db.failed = errors.New("opened for reading")
+	}
 	go db.commitLoop()
 	return db, nil
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 
@@ -302,11 +303,14 @@ func TestDamagedPages(t *testing.T) {
 			}
 		}
 	}
-	if err := os.WriteFile(path+".cut", good[:len(good)/2], 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if !useDamaged(t, path+".cut") {
-		t.Error("half of the file is missing, and nobody noticed")
+	for _, n := range []int{0, page, len(good) / 2} {
+		cut := fmt.Sprintf("%s.cut%d", path, n)
+		if err := os.WriteFile(cut, good[:n], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if !useDamaged(t, cut) {
+			t.Errorf("only %d bytes are left, and nobody noticed", n)
+		}
 	}
 	if seen < 10 {
 		t.Errorf("%d damages were noticed in %d bytes", seen, len(good))
@@ -318,8 +322,8 @@ func TestDamagedPages(t *testing.T) {
 func useDamaged(t *testing.T, path string) (noticed bool) {
 	db, err := Open(path)
 	if err != nil {
-		if damage := (*storage.CorruptError)(nil); !errors.As(err, &damage) && !errors.Is(err, ErrVersion) {
-			t.Errorf("Open: %v", err)
+		if !strings.Contains(err.Error(), path) {
+			t.Errorf("Open does not name the file: %v", err)
 		}
 		return true
 	}
@@ -333,4 +337,40 @@ func useDamaged(t *testing.T, path string) (noticed bool) {
 	}
 	_ = db.Close()
 	return noticed
+}
+
+// TestOpenToRead: what is opened for reading stays as it is, and whoever writes to
+// it is noticed.
+func TestOpenToRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	db, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, db, thing{"a", 1}, "a")
+	if _, err := OpenToRead(path); !errors.Is(err, ErrLocked) {
+		t.Errorf("beside a writer: %v", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if db, err = OpenToRead(path); err != nil {
+		t.Fatal(err)
+	}
+	if got := keys(t, db); len(got) != 1 || db.Check() != nil {
+		t.Errorf("it has %q, %v", got, db.Check())
+	}
+	if err := db.Update(func(tx *Tx) error { return things.Put(tx, thing{}, "b") }); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("Update: %v", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the file changed: %v", err)
+	}
 }

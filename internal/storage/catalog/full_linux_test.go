@@ -24,7 +24,7 @@ func TestFullDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, err := open(path, func(string, int, os.FileMode) (*os.File, error) { return file, nil })
+	db, err := open(path, func(string, int, os.FileMode) (*os.File, error) { return file, nil }, false)
 	if err != nil {
 		t.Fatal(err)
 	}
