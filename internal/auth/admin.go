@@ -67,7 +67,7 @@ func (d *Directory) restoreAny(s *state, r record) error {
 	if r.Kind == "project" {
 		return s.addProject(dom, r.ID, r.Name)
 	}
-	u := &user{User: User{r.ID, r.Name, dom.Domain, cmp.Or(r.Role, Member)}, programmatic: true, hash: r.Password}
+	u := &user{User: User{r.ID, r.Name, dom.Domain, cmp.Or(r.Role, Member)}, programmatic: true, hash: r.Password, mark: markOf(r.Password)}
 	s.hashed = cmp.Or(s.hashed, r.Password)
 	return s.addUser(dom, u)
 }

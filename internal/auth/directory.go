@@ -106,6 +106,7 @@ type user struct {
 	programmatic bool
 	digest       []byte // of a configured password
 	hash         string // of a stored one
+	mark         string // of either
 	keys         int
 }
 
@@ -227,7 +228,7 @@ func (d *Directory) configureUser(s *state, dom *domain, c UserConfig) error {
 	}}
 	u.programmatic = c.Programmatic == nil || *c.Programmatic
 	if c.Password != "" {
-		u.digest = d.passwords.digest(c.Password)
+		u.digest, u.mark = d.passwords.digest(c.Password), markOf(c.Password)
 	}
 	if err := s.addUser(dom, u); err != nil {
 		return err

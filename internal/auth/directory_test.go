@@ -620,8 +620,22 @@ func TestAdministration(t *testing.T) {
 			t.Errorf("active %t: %v", active, err)
 		}
 	}
+	_, old := login(t, d, password("new", "carol", "carol's password"))
+	temp, err := d.NewTemporaryKey(old, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := d.secret(temp.AK, temp.SecurityToken); err != nil {
+		t.Error(err)
+	}
 	if err := d.SetPassword(u.ID, "another password"); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := d.ReadToken(old); !errors.Is(err, ErrDenied) {
+		t.Errorf("the token of the old password: %v", err)
+	}
+	if _, _, err := d.secret(temp.AK, temp.SecurityToken); !errors.Is(err, ErrDenied) {
+		t.Errorf("the temporary key of the old password: %v", err)
 	}
 	if _, _, err := d.Login(password("new", "carol", "carol's password")); !errors.Is(err, ErrLogin) {
 		t.Errorf("the old password: %v", err)

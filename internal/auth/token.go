@@ -1,6 +1,8 @@
 package auth
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,7 +29,8 @@ type Token struct {
 	Issued    time.Time
 	Expires   time.Time
 
-	open bool // it was given to whoever asked (ModeOpen)
+	open bool   // it was given to whoever asked (ModeOpen)
+	mark string // of the user's password by then
 }
 
 // claims is what is sealed in a token. Its members are part of the format.
@@ -39,6 +42,7 @@ type claims struct {
 	Issued    int64    `json:"issued"`  // microseconds
 	Expires   int64    `json:"expires"` // microseconds
 	Open      bool     `json:"open,omitempty"`
+	Mark      string   `json:"mark,omitempty"`
 }
 
 // A Login is what E1 asks with. A name or an id is enough everywhere.
@@ -71,11 +75,11 @@ func (d *Directory) Login(in Login) (Token, string, error) {
 	var err error
 	switch {
 	case slices.Equal(in.Methods, []string{"password"}):
-		t.User, err = d.byPassword(in)
+		t.User, t.mark, err = d.byPassword(in)
 	case slices.Equal(in.Methods, []string{"token"}):
 		var old Token
 		old, err = d.ReadToken(in.Token)
-		t.User = old.User
+		t.User, t.mark = old.User, old.mark
 		if err == nil && !old.Expires.IsZero() {
 			t.Expires = old.Expires // E1-R6
 		}
@@ -91,10 +95,11 @@ func (d *Directory) Login(in Login) (Token, string, error) {
 	return t, d.sealToken(t), nil
 }
 
-func (d *Directory) byPassword(in Login) (User, error) {
+// byPassword returns the user of a login, and the mark of the password.
+func (d *Directory) byPassword(in Login) (User, string, error) {
 	s := d.state.Load()
 	if d.opts.Mode == ModeOpen {
-		return d.openUser(s, in), nil
+		return d.openUser(s, in), "", nil
 	}
 	u := s.find(in)
 	switch {
@@ -102,12 +107,19 @@ func (d *Directory) byPassword(in Login) (User, error) {
 		if s.hashed != "" {
 			d.passwords.matchesStored(in.from, in.Password, s.hashed) // as slow as with a user there is
 		}
-		return User{}, fmt.Errorf("no such user with a password and programmatic access")
+		return User{}, "", fmt.Errorf("no such user with a password and programmatic access")
 	case u.digest != nil && !d.passwords.matches(in.Password, u.digest),
 		u.digest == nil && !d.passwords.check(in.from, in.Password, u.hash):
-		return User{}, fmt.Errorf("wrong password of user %s", u.ID)
+		return User{}, "", fmt.Errorf("wrong password of user %s", u.ID)
 	}
-	return u.User, nil
+	return u.User, u.mark, nil
+}
+
+// markOf returns what stands for a password, in clear or hashed, in a sealed text, so
+// that it can be told from a later one.
+func markOf(password string) string {
+	sum := sha256.Sum256([]byte("mark " + password))
+	return hex.EncodeToString(sum[:8])
 }
 
 // find returns the user a login names, nil for none.
@@ -195,7 +207,7 @@ func (d *Directory) project(dom Domain, r Ref) (Project, bool) {
 }
 
 func (d *Directory) sealToken(t Token) string {
-	doc, err := json.Marshal(claims{t.User, t.Project, t.ForDomain, t.Methods, t.Issued.UnixMicro(), t.Expires.UnixMicro(), t.open})
+	doc, err := json.Marshal(claims{t.User, t.Project, t.ForDomain, t.Methods, t.Issued.UnixMicro(), t.Expires.UnixMicro(), t.open, t.mark})
 	if err != nil {
 		panic(err) // strings and integers can always be marshalled
 	}
@@ -203,7 +215,7 @@ func (d *Directory) sealToken(t Token) string {
 }
 
 // ReadToken returns what a token says, if it holds: it is of this server, it has
-// not expired, and its user may still use it. In ModeOpen every token holds, and
+// not expired, and its user may still use it and has the same password. In ModeOpen every token holds, and
 // one that is not of this server is of the default domain. ErrDenied.
 func (d *Directory) ReadToken(text string) (Token, error) {
 	t, err := d.openToken(text)
@@ -222,6 +234,9 @@ func (d *Directory) ReadToken(text string) (Token, error) {
 	u := d.state.Load().users[t.User.ID]
 	if u == nil || !u.programmatic {
 		return Token{}, &DeniedError{Reason: "token: its user is gone"}
+	}
+	if t.mark != u.mark {
+		return Token{}, &DeniedError{Reason: "token: " + markReason}
 	}
 	t.User = u.User
 	if t.Project != nil && !d.Owns(u.Domain, t.Project.ID) {
@@ -242,7 +257,7 @@ func (d *Directory) openToken(text string) (Token, error) {
 	if err := json.Unmarshal(doc, &c); err != nil {
 		return Token{}, err
 	}
-	t := Token{c.User, c.Project, c.ForDomain, c.Methods, time.UnixMicro(c.Issued).UTC(), time.UnixMicro(c.Expires).UTC(), c.Open}
+	t := Token{c.User, c.Project, c.ForDomain, c.Methods, time.UnixMicro(c.Issued).UTC(), time.UnixMicro(c.Expires).UTC(), c.Open, c.Mark}
 	if !d.opts.Now().Before(t.Expires) {
 		return Token{}, fmt.Errorf("expired at %s", t.Expires)
 	}
@@ -282,7 +297,11 @@ type temporary struct {
 	User    string `json:"user"`
 	Expires int64  `json:"expires"` // microseconds
 	Open    bool   `json:"open,omitempty"`
+	Mark    string `json:"mark,omitempty"`
 }
+
+// markReason is why what was got with a password ends with it.
+const markReason = "the password of its user is another one by now"
 
 // openReason is why what ModeOpen gave to whoever asked for it does not hold in
 // ModeRequired.
@@ -309,7 +328,7 @@ func (d *Directory) NewTemporaryKey(token string, lifetime time.Duration) (Tempo
 	}
 	k := TemporaryKey{Expires: d.opts.Now().UTC().Truncate(time.Microsecond).Add(lifetime)}
 	k.AK, k.SK = newKeyPair()
-	doc, err := json.Marshal(temporary{k.AK, k.SK, t.User.ID, k.Expires.UnixMicro(), d.opts.Mode == ModeOpen})
+	doc, err := json.Marshal(temporary{k.AK, k.SK, t.User.ID, k.Expires.UnixMicro(), d.opts.Mode == ModeOpen, t.mark})
 	if err != nil {
 		panic(err) // strings and integers can always be marshalled
 	}
@@ -356,6 +375,8 @@ func (d *Directory) temporarySecret(s *state, ak, securityToken string) (string,
 		return refuse("has expired")
 	case u == nil || !u.programmatic:
 		return refuse("its user is gone")
+	case d.opts.Mode != ModeOpen && t.Mark != u.mark:
+		return refuse(markReason)
 	}
 	return t.SK, u.User, nil
 }
