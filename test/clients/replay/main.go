@@ -51,12 +51,9 @@ type request struct {
 	Keep    map[string]string `yaml:"keep"`    // name of a value: member of the answer
 	Match   map[string]string `yaml:"match"`   // name of a value: expression, the group of which it is, in header and body of the answer
 	Decode  string            `yaml:"decode"`  // member of the answer that is looked at in its place, Base64 for URLs
-	Until   bool              `yaml:"until"`   // sent again until the answer is as expected
+	Until   time.Duration     `yaml:"until"`   // for how long it is sent again until the answer is as expected
 	Token   string            `yaml:"token"`   // sent instead of a signature; "none": neither
 }
-
-// patience is how long a request with until is sent again.
-const patience = 20 * time.Second
 
 // key is who signs.
 type key struct{ access, secret, region string }
@@ -213,8 +210,8 @@ func (s *session) fill(text string) string {
 
 // do sends a request, and again for as long as it may.
 func (s *session) do(r request) error {
-	for end := time.Now().Add(patience); ; time.Sleep(200 * time.Millisecond) {
-		if err := s.send(r); err == nil || !r.Until || time.Now().After(end) {
+	for end := time.Now().Add(r.Until); ; time.Sleep(200 * time.Millisecond) {
+		if err := s.send(r); err == nil || time.Now().After(end) {
 			return err
 		}
 	}
