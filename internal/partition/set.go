@@ -66,7 +66,7 @@ type Set struct {
 	opts   *Options
 
 	mu       sync.RWMutex
-	byName   map[string]map[string]*Stream // project, name; nil while it is being made
+	byName   map[string]map[string]*Stream // project, name; nil while it is being made or is damaged
 	byID     map[string]*Stream
 	reserved map[account]int // partitions of streams and scalings under way
 }
@@ -104,23 +104,48 @@ func Open(ctx context.Context, engine storage.Engine, db *catalog.DB, opts Optio
 
 func (s *Set) load(ctx context.Context) error {
 	return s.db.View(func(tx *catalog.Tx) error {
-		return streams.Each(tx, nil, func(_ []string, info *Info) error {
-			l := &layout{info: info, active: info.Count(Active)}
-			for id := range info.Parts {
-				name := storage.LogID{Stream: info.ID, Partition: int32(id)}
-				log, err := s.engine.Open(ctx, name)
-				if errors.Is(err, storage.ErrNotFound) { // not for lack of a stream
-					err = &storage.CorruptError{File: name.String(), Reason: "log is missing"}
-				}
-				if err != nil {
-					s.opts.Logger.Error("partition cannot be opened", "stream", info.Name, "stream_id", info.ID, "partition", id, "error", err)
-				}
-				l.logs = append(l.logs, partitionLog{log, err})
+		keys, err := streams.Keys(tx)
+		if err != nil {
+			return err
+		}
+		for _, key := range keys {
+			info, _, err := streams.Get(tx, key...)
+			if damage := (*storage.CorruptError)(nil); errors.As(err, &damage) {
+				s.opts.Logger.Error("stream cannot be opened", "project", key[0], "stream", key[1], "error", err)
+				s.occupy(key[0], key[1])
+				continue
 			}
-			s.publish(newStream(s, l))
-			return nil
-		})
+			if err != nil {
+				return err
+			}
+			s.publish(newStream(s, s.open(ctx, info)))
+		}
+		return nil
 	})
+}
+
+// open opens the logs of a stream.
+func (s *Set) open(ctx context.Context, info *Info) *layout {
+	l := &layout{info: info, active: info.Count(Active)}
+	for _, id := range logIDs(info, 0) {
+		log, err := s.engine.Open(ctx, id)
+		if errors.Is(err, storage.ErrNotFound) { // not for lack of a stream
+			err = &storage.CorruptError{File: id.String(), Reason: "log is missing"}
+		}
+		if err != nil {
+			s.opts.Logger.Error("partition cannot be opened", "stream", info.Name, "stream_id", info.ID, "partition", id.Partition, "error", err)
+		}
+		l.logs = append(l.logs, partitionLog{log, err})
+	}
+	return l
+}
+
+// occupy keeps a name from being given to another stream.
+func (s *Set) occupy(project, name string) {
+	if s.byName[project] == nil {
+		s.byName[project] = make(map[string]*Stream)
+	}
+	s.byName[project][name] = nil
 }
 
 // collect removes the logs listed as garbage.
@@ -236,10 +261,7 @@ func (s *Set) reserve(info *Info) (undo func(), err error) {
 		free()
 		return nil, ErrStreamExists
 	}
-	if s.byName[info.Project] == nil {
-		s.byName[info.Project] = make(map[string]*Stream)
-	}
-	s.byName[info.Project][info.Name] = nil
+	s.occupy(info.Project, info.Name)
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()

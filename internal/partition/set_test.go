@@ -449,6 +449,28 @@ func TestConcurrentCreation(t *testing.T) {
 	}
 }
 
+// TestDamagedStream: a stream whose description is damaged keeps no other one from
+// being used, and its name is not given away.
+func TestDamagedStream(t *testing.T) {
+	b := newBench(t, Quotas{})
+	b.create("a", 1)
+	b.create("b", 1)
+	err := b.db.Update(func(tx *catalog.Tx) error {
+		return catalog.NewTable[string]("streams").Put(tx, "no description", "p", "a")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.restart()
+	b.put(b.get("b"), to(0, "x"))
+	if _, err := b.Get("p", "a"); err != ErrStreamNotFound {
+		t.Errorf("the damaged stream: %v", err)
+	}
+	if _, err := b.Create(t.Context(), "p", "a", 1, Settings{Type: Common, DataType: Blob, Retention: 24}); err != ErrStreamExists {
+		t.Errorf("a stream in place of the damaged one: %v", err)
+	}
+}
+
 // stuck is an engine that removes nothing.
 type stuck struct{ storage.Engine }
 

@@ -91,6 +91,16 @@ func (t Table[V]) Each(tx *Tx, prefix []string, fn func(key []string, v V) error
 	})
 }
 
+// Keys returns the keys that begin with the parts of prefix, in order, whether their
+// values are intact or not.
+func (t Table[V]) Keys(tx *Tx, prefix ...string) (keys [][]string, err error) {
+	err = t.each(tx, prefix, func(k, _ []byte) error {
+		keys = append(keys, splitKey(k))
+		return nil
+	})
+	return keys, err
+}
+
 // Any reports whether a key begins with the parts of prefix.
 func (t Table[V]) Any(tx *Tx, prefix ...string) (bool, error) {
 	found := false
