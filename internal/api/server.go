@@ -18,6 +18,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
@@ -386,15 +387,18 @@ func (s *Server) admit(op operation, c *call) error {
 	return nil
 }
 
-// checkProject refuses the placeholder of SDKs that were given no project, and
-// a header that contradicts the path (C-9, 1.2).
+// maxProject is the longest id of a project in bytes; those of the cloud have 32.
+const maxProject = 256
+
+// checkProject refuses the placeholder of SDKs that were given no project, what
+// cannot be kept, and a header that contradicts the path (C-9, 1.2).
 func checkProject(c *call) error {
 	switch c.project {
 	case "auth", "projects", "users", "domains": // the names of IAM (C-2)
 		return detail(errProject, c.project)
 	}
-	if c.project == "{project_id}" || strings.IndexByte(c.project, 0) >= 0 {
-		return detail(errProject, c.project)
+	if c.project == "{project_id}" || len(c.project) > maxProject || strings.IndexByte(c.project, 0) >= 0 || !utf8.ValidString(c.project) {
+		return detail(errProject, c.project[:min(len(c.project), 64)])
 	}
 	if h := c.Header.Get("X-Project-Id"); h != "" && h != c.project {
 		return detail(errProject, h)
