@@ -84,13 +84,15 @@ type bucket struct {
 	last  int64 // ms
 }
 
+// fill adds what the time since the last call gives; a clock that was set back
+// gives nothing.
 func (b *bucket) fill(rate int, now int64) {
 	if b.last == 0 {
 		b.level = float64(rate)
 	} else {
-		b.level = math.Min(b.level+float64(rate)*float64(now-b.last)/1000, float64(rate))
+		b.level = math.Min(b.level+float64(rate)*float64(max(now-b.last, 0))/1000, float64(rate))
 	}
-	b.last = max(now, b.last)
+	b.last = now
 }
 
 // limits holds the buckets of a stream's partitions.

@@ -642,6 +642,8 @@ func TestThrottle(t *testing.T) {
 		{time.Second, []Put{to(0, "1"), to(0, "2"), to(0, "3"), to(0, "4")}, "+++-"}, // records
 		{333 * time.Millisecond, []Put{to(0, "1")}, "-"},
 		{time.Millisecond, []Put{to(0, "1"), to(0, "1")}, "+-"},
+		{-time.Hour, []Put{to(0, "1"), to(0, "1")}, "--"}, // the clock was set back: nothing was gained
+		{time.Second, []Put{to(0, "1"), to(0, "2"), to(0, "3"), to(0, "4")}, "+++-"},
 	} {
 		b.clock.advance(step.wait)
 		if got := errs(b.put(st, step.puts...)); got != step.want {
@@ -665,6 +667,8 @@ func TestPace(t *testing.T) {
 	if _, err := st.Pace(0); err != ErrThrottled {
 		t.Errorf("6 s to wait: %v", err)
 	}
+	b.clock.advance(-time.Hour)
+	_, _ = st.Pace(0)
 	b.clock.advance(time.Second)
 	if d, err := st.Pace(0); d != 5*time.Second || err != nil {
 		t.Errorf("5 s to wait: %v, %v", d, err)
