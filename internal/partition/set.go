@@ -335,39 +335,54 @@ func listGarbage(tx *catalog.Tx, ids []storage.LogID) error {
 	return nil
 }
 
-// creators is how many logs are made at the same time; the engine makes their
-// creations durable together.
-const creators = 32
+// atOnce is how many logs are made or removed at the same time; the engine makes
+// that durable together.
+const atOnce = 32
 
-func (s *Set) createLogs(ctx context.Context, ids []storage.LogID) ([]partitionLog, error) {
-	logs := make([]partitionLog, len(ids))
+// parallel calls f for 0 to n-1 and returns an error of one of them, the first by
+// number. After an error some calls are left out.
+func parallel(n int, f func(i int) error) error {
+	errs := make([]error, n)
 	var wg sync.WaitGroup
-	for c := range min(creators, len(ids)) {
+	for c := range min(atOnce, n) {
 		wg.Go(func() {
-			for i := c; i < len(ids); i += creators {
-				if err := s.engine.Create(ctx, ids[i]); err != nil {
-					logs[i].err = err
+			for i := c; i < n; i += atOnce {
+				if errs[i] = f(i); errs[i] != nil {
 					return
 				}
-				logs[i].log, logs[i].err = s.engine.Open(ctx, ids[i])
 			}
 		})
 	}
 	wg.Wait()
-	for i := range logs {
-		if logs[i].err != nil {
-			return nil, logs[i].err
+	for _, err := range errs {
+		if err != nil {
+			return err
 		}
 	}
-	return logs, nil
+	return nil
+}
+
+func (s *Set) createLogs(ctx context.Context, ids []storage.LogID) ([]partitionLog, error) {
+	logs := make([]partitionLog, len(ids))
+	err := parallel(len(ids), func(i int) (err error) {
+		if err = s.engine.Create(ctx, ids[i]); err == nil {
+			logs[i].log, err = s.engine.Open(ctx, ids[i])
+		}
+		return err
+	})
+	return logs, err
 }
 
 // removeLogs removes logs that are listed as garbage, and then the list.
 func (s *Set) removeLogs(ctx context.Context, ids []storage.LogID) error {
-	for _, id := range ids {
-		if err := s.engine.Remove(ctx, id); err != nil {
-			return fmt.Errorf("remove log %v: %w", id, err)
+	err := parallel(len(ids), func(i int) error {
+		if err := s.engine.Remove(ctx, ids[i]); err != nil {
+			return fmt.Errorf("remove log %v: %w", ids[i], err)
 		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	return s.db.Update(func(tx *catalog.Tx) error {
 		for _, id := range ids {
