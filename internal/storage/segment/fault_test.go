@@ -561,6 +561,66 @@ func TestRemovedDuringFlush(t *testing.T) {
 	}
 }
 
+// TestAppendDuringLongFlush appends while a flush of many logs is under way and no
+// commit log file is ready: one is made before the flush ends.
+func TestAppendDuringLongFlush(t *testing.T) {
+	const logs = wave + 1
+	opened := 0
+	var e *Engine
+	hold, held := make(chan struct{}), make(chan struct{})
+	var first, served atomic.Bool
+	first.Store(true)
+	var mu sync.Mutex
+	hook := func(_ int, op, name string) {
+		if op != "open" || !strings.HasSuffix(name, ".seg") {
+			return
+		}
+		if first.CompareAndSwap(true, false) {
+			held <- struct{}{}
+			<-hold
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if opened++; opened == logs { // of the second wave
+			e.mu.Lock()
+			served.Store(e.want != wantNow || e.spare != nil)
+			e.mu.Unlock()
+		}
+	}
+	e, err := Open(Options{FS: errfs.Wrap(vfs.NewMem(), errfs.None().OnCall(hook)), Dir: "data", CommitLogSize: 32 << 20, IdleFlush: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := &user{t: t, e: e, rng: rand.New(rand.NewPCG(8, 8)), ledger: &ledger{logs: map[storage.LogID]promise{}}}
+	for i := range logs {
+		u.create(storagetest.ID(i))
+		u.append(storagetest.ID(i))
+	}
+	e.mu.Lock()
+	e.roll = true
+	e.mu.Unlock()
+	signal(e.wake)
+	<-held
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		u.append(storagetest.ID(0))
+	}()
+	for waits := false; !waits; runtime.Gosched() {
+		e.mu.Lock()
+		waits = e.want == wantNow
+		e.mu.Unlock()
+	}
+	close(hold)
+	<-done
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !served.Load() {
+		t.Error("an append waited for the end of the flush")
+	}
+}
+
 // TestBusy holds the disk still: appends queue up to a bound, then they are
 // refused, and one that waits for its turn can be cancelled.
 func TestBusy(t *testing.T) {

@@ -208,6 +208,17 @@ func (e *Engine) provide() error {
 	return nil
 }
 
+// relieve gives the committer a file if it came to need one during a long flush.
+// If it cannot, the attempt after the flush says why.
+func (e *Engine) relieve() {
+	e.mu.Lock()
+	waits := e.want == wantNow
+	e.mu.Unlock()
+	if waits {
+		_ = e.provide()
+	}
+}
+
 // sealedLocked returns how many generations wait to be flushed, and how many
 // a flush could not finish.
 func (e *Engine) sealedLocked() (waiting, pinned int) {
@@ -248,6 +259,7 @@ func (e *Engine) flush(w *work) (committed bool, err error) {
 		l.trimWritten()
 	}
 	for some := range slices.Chunk(jobs, wave) {
+		e.relieve()
 		err = errors.Join(err, e.runWave(some))
 	}
 	rest := unfinished(w.gens, jobs)
@@ -449,7 +461,10 @@ func (e *Engine) deleteVictims() (err error) {
 // removeLogs deletes the files of removed logs and returns those that still
 // have some.
 func (e *Engine) removeLogs(logs []*log) (kept []*log, err error) {
-	for _, l := range logs {
+	for i, l := range logs {
+		if i%wave == 0 {
+			e.relieve()
+		}
 		e.mu.Lock()
 		reborn := e.ids[l.id]
 		e.mu.Unlock()
