@@ -90,9 +90,10 @@ func (c *session) create(ctx context.Context, schema, table, columns string) err
 		return err
 	}
 	_, err := c.query(ctx, "CREATE TABLE "+quote(schema, table)+" "+columns)
-	var e *pgconn.PgError
-	if errors.As(err, &e) && (e.Code == "42P07" || e.Code == "23505") {
-		return nil // another partition was quicker
+	if err != nil {
+		if there, _ := c.exists(ctx, schema, table); there {
+			return nil // another partition was quicker
+		}
 	}
 	return err
 }
