@@ -264,8 +264,9 @@ func chaosOverProxy(t *testing.T, r *rand.Rand, cycles, puts int, large bool) (f
 
 func chaosInDirectory(t *testing.T, r *rand.Rand, cycles int) (figures, map[string]int) {
 	dir := filepath.Join(t.TempDir(), "data")
-	into := filepath.Join(dir, "obs", bucket)
-	if err := os.MkdirAll(into, 0o700); err != nil {
+	obs := filepath.Join(dir, "obs")
+	into := filepath.Join(obs, bucket)
+	if err := errors.Join(os.MkdirAll(filepath.Join(dir, "buckets", bucket), 0o700), os.Symlink("buckets", obs)); err != nil {
 		t.Fatal(err)
 	}
 	w := &watch{t: t, into: into, catalog: filepath.Join(dir, "catalog.db"), happened: make(map[string]int)}
@@ -313,11 +314,12 @@ type watch struct {
 	hidden        bool
 }
 
-// hide puts a file in the place of the directory of the buckets.
+// hide puts a file in the place of the link to the directory of the buckets, at once:
+// without anything there, there would be no bucket, and tasks stop for that.
 func (w *watch) hide() {
 	w.disarm()
 	dir := filepath.Dir(w.into)
-	if err := errors.Join(os.Rename(dir, dir+".away"), os.WriteFile(dir, nil, 0o600)); err != nil {
+	if err := errors.Join(os.WriteFile(dir+".next", nil, 0o600), os.Rename(dir+".next", dir)); err != nil {
 		w.t.Fatal(err)
 	}
 	w.hidden = true
@@ -379,7 +381,7 @@ func (w *watch) disarm() {
 	w.inTheWay = nil
 	if w.hidden {
 		dir := filepath.Dir(w.into)
-		if err := errors.Join(os.Remove(dir), os.Rename(dir+".away", dir)); err != nil {
+		if err := errors.Join(os.Symlink("buckets", dir+".next"), os.Rename(dir+".next", dir)); err != nil {
 			w.t.Fatal(err)
 		}
 		w.hidden = false
