@@ -90,6 +90,7 @@ var outside = map[string][]string{
 	"go.etcd.io/bbolt":                    {"internal/storage/catalog"},
 	"golang.org/x/net":                    {"cmd/disd"},
 	"golang.org/x/sync":                   {"internal/api", "cmd/disd"},
+	"golang.org/x/time":                   {"internal/quota"},
 	"golang.org/x/sys":                    {"internal/storage/catalog", "internal/storage/vfs"},
 	"google.golang.org/protobuf":          {"internal/api/codec"},
 }
