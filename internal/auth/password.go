@@ -69,7 +69,10 @@ type turn struct {
 }
 
 func newPasswords() *passwords {
-	p := &passwords{slots: make(chan struct{}, min(2, max(1, runtime.GOMAXPROCS(0)/2))), known: make(map[string][]byte), turns: make(map[string]*turn)}
+	p := &passwords{
+		slots: make(chan struct{}, min(2, max(1, runtime.GOMAXPROCS(0)/2))),
+		known: make(map[string][]byte), turns: make(map[string]*turn),
+	}
 	rand.Read(p.key[:])
 	return p
 }
@@ -100,8 +103,9 @@ func (p *passwords) check(from, password, stored string) bool {
 }
 
 // matchesStored compares a password with a stored hash, slowly. At most two such
-// comparisons run at a time, on half of the processors, so that guessing does not take the processor from the
-// streams, and one of each address, so that others get their turn.
+// comparisons run at a time, on half of the processors, so that guessing does not
+// take these from the streams, and one of each address, so that others get their
+// turn.
 func (p *passwords) matchesStored(from, password, stored string) bool {
 	p.mu.Lock()
 	t := p.turns[from]

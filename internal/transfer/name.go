@@ -142,8 +142,10 @@ func (t *Tasks) claimAll() error {
 		}
 		return nil
 	}
+	// At most starts there is nothing to write, which a transaction that cannot
+	// write finds out: a full disk then keeps nothing from starting.
 	if t.opts.DB.View(claim) == nil {
-		return nil // there was nothing to write
+		return nil
 	}
 	return t.opts.DB.Update(claim)
 }

@@ -107,7 +107,7 @@ func (e *Engine) Create(ctx context.Context, id storage.LogID) error {
 	if err := validID(id); err != nil {
 		return err
 	}
-	return e.control(ctx, e.opt.perFlushedLog(), putID(id), func() (effect, error) {
+	return e.control(ctx, e.opt.flushRoom(), putID(id), func() (effect, error) {
 		if e.ids[id] != nil {
 			return effect{}, fmt.Errorf("%w: %s", storage.ErrExists, id)
 		}
@@ -278,7 +278,7 @@ func (e *Engine) Append(ctx context.Context, batches []*storage.Batch) {
 func (e *Engine) reserve(ctx context.Context, batches []*storage.Batch, parts []part, size int64) (*pending, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	room := size + int64(len(batches))*(e.opt.perFlushedLog()+block)
+	room := size + int64(len(batches))*(e.opt.flushRoom()+block)
 	if err := e.admitLocked(ctx, size, room); err != nil {
 		return nil, err
 	}
@@ -393,8 +393,9 @@ const (
 	perFlush      = 1 << 20
 )
 
-// perFlushedLog is the constant and the index of a segment that becomes full.
-func (o *Options) perFlushedLog() int64 {
+// flushRoom is what a flush needs for a log beside its records: perFlushedLog, and
+// the index of a segment that becomes full.
+func (o *Options) flushRoom() int64 {
 	return perFlushedLog + alignUp(indexHeader+markSize*(o.SegmentSize/markEvery+2), block)
 }
 
@@ -406,7 +407,7 @@ const healthyRoom = 64 << 10
 func (e *Engine) chargeLocked(l *log, size int64) {
 	if l.charged != e.era {
 		l.charged = e.era
-		size += e.opt.perFlushedLog()
+		size += e.opt.flushRoom()
 	}
 	e.owedNow += size
 	e.budget -= size

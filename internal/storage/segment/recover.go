@@ -523,7 +523,7 @@ func (r *recovery) engine(o Options, lock io.Closer) *Engine {
 		e.ids[l.id] = l
 	}
 	if len(gen.files) > 0 {
-		gen.owed += int64(len(gen.logs)) * o.perFlushedLog()
+		gen.owed += int64(len(gen.logs)) * o.flushRoom()
 		e.sealed, e.owed = append(e.sealed, gen), gen.owed
 		e.resting = true // what was read to recover is garbage after its flush
 	}
