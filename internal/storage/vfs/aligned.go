@@ -1,5 +1,7 @@
 package vfs
 
+import "sync"
+
 // blockSize is what places, lengths and memory of direct writes are multiples of.
 const blockSize = 4096
 
@@ -14,12 +16,9 @@ const (
 // lengths of bufs add up to whole blocks. Blocks that lie in memory as they
 // shall lie in the file are written from there, others are copied.
 func WriteAligned(f File, bufs [][]byte, off int64) error {
-	a := aligner{f: f, off: off}
-	total := 0
-	for _, b := range bufs {
-		total += len(b)
-	}
-	a.stage = AlignedBuffer(min(total, maxStaged))
+	stage := stages.Get().(*[]byte)
+	defer stages.Put(stage)
+	a := aligner{f: f, off: off, stage: *stage}
 	for _, b := range bufs {
 		if err := a.add(b); err != nil {
 			return err
@@ -27,6 +26,13 @@ func WriteAligned(f File, bufs [][]byte, off int64) error {
 	}
 	return a.flush()
 }
+
+// stages are buffers to copy into. A flush of many logs needs one after the other
+// for each of them.
+var stages = sync.Pool{New: func() any {
+	b := AlignedBuffer(maxStaged)
+	return &b
+}}
 
 type aligner struct {
 	f          File
