@@ -46,6 +46,8 @@ type arena struct {
 	large int    // Options.Large
 	free  []byte // rest of the current chunk, from a block boundary on
 	spare []byte // an allocated chunk, so that nobody waits for the next one
+	// making says that one is being allocated.
+	making bool
 }
 
 // chunk returns aligned memory for at least n bytes.
@@ -278,23 +280,26 @@ func (e *Engine) ifActive(err error) error {
 	return err
 }
 
-// prepare allocates while nobody waits what will be needed soon: the next
-// chunk, the next file.
+// prepare has made what will be needed soon, so that nobody waits for it: the
+// next chunk, the next file.
 func (e *Engine) prepare() {
 	e.mu.Lock()
-	chunk := e.arena.spare == nil && len(e.arena.free) < e.arena.size/2 && e.gen != nil && len(e.gen.logs) > 0
+	defer e.mu.Unlock()
 	if e.active != nil && e.active.pos > e.active.size/4 && e.spare == nil && e.want == wantNone {
 		e.want = wantLater
 		signal(e.kick)
 	}
-	e.mu.Unlock()
-	if !chunk {
+	a := &e.arena
+	if a.spare != nil || a.making || len(a.free) > a.size/2 || e.gen == nil || len(e.gen.logs) == 0 {
 		return
 	}
-	c := vfs.AlignedBuffer(e.arena.size)
-	e.mu.Lock()
-	e.arena.spare = c
-	e.mu.Unlock()
+	a.making = true
+	go func() {
+		c := vfs.AlignedBuffer(a.size)
+		e.mu.Lock()
+		a.spare, a.making = c, false
+		e.mu.Unlock()
+	}()
 }
 
 // makeRoom makes sure there is an active file that size bytes fit into. After
