@@ -70,7 +70,8 @@ type turn struct {
 
 func newPasswords() *passwords {
 	p := &passwords{
-		slots: make(chan struct{}, min(2, max(1, runtime.GOMAXPROCS(0)/2))),
+		// The runtime has one more than there are processors: main.
+		slots: make(chan struct{}, min(2, max(1, (runtime.GOMAXPROCS(0)-1)/2))),
 		known: make(map[string][]byte), turns: make(map[string]*turn),
 	}
 	rand.Read(p.key[:])
