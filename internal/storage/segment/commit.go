@@ -46,8 +46,8 @@ type arena struct {
 	large int    // Options.Large
 	free  []byte // rest of the current chunk, from a block boundary on
 	spare []byte // an allocated chunk, so that nobody waits for the next one
-	// making says that one is being allocated.
-	making bool
+
+	making bool // spare is being allocated
 }
 
 // chunk returns aligned memory for at least n bytes.
@@ -280,8 +280,8 @@ func (e *Engine) ifActive(err error) error {
 	return err
 }
 
-// prepare has made what will be needed soon, so that nobody waits for it: the
-// next chunk, the next file.
+// prepare asks others for what will be needed soon, so that nobody waits for it:
+// the next file, the next chunk.
 func (e *Engine) prepare() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
