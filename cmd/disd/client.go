@@ -3,11 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +16,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"disd/internal/sign"
 )
 
 // A client calls a running server, as an administrator or as any other client.
@@ -80,7 +79,10 @@ func (c *client) call(ctx context.Context, method, path string, in, out any) (ht
 	}
 	req.Header.Set("Content-Type", "application/json")
 	if c.ak != "" {
-		sign(req, body, c.ak, c.sk, time.Now())
+		key := sign.Signer{AK: c.ak, SK: c.sk}
+		if err := key.Sign(req, body, time.Now()); err != nil {
+			return nil, err
+		}
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -106,26 +108,6 @@ func (c *client) call(ctx context.Context, method, path string, in, out any) (ht
 		err = json.Unmarshal(text, out)
 	}
 	return resp.Header, err
-}
-
-// sign adds a signature of the plain form, over the date alone (S-1, S-2, S-7).
-// The path must need no escaping.
-func sign(r *http.Request, body []byte, ak, sk string, now time.Time) {
-	const algorithm = "SDK-HMAC-SHA256"
-	date := now.UTC().Format("20060102T150405Z")
-	r.Header.Set("X-Sdk-Date", date)
-	query := strings.ReplaceAll(r.URL.Query().Encode(), "+", "%20")
-	canonical := strings.Join([]string{
-		r.Method, strings.TrimSuffix(r.URL.Path, "/") + "/", query, "x-sdk-date:" + date + "\n", "x-sdk-date", hexSum(body),
-	}, "\n")
-	mac := hmac.New(sha256.New, []byte(sk))
-	fmt.Fprintf(mac, "%s\n%s\n%s", algorithm, date, hexSum([]byte(canonical)))
-	r.Header.Set("Authorization", fmt.Sprintf("%s Access=%s, SignedHeaders=x-sdk-date, Signature=%x", algorithm, ak, mac.Sum(nil)))
-}
-
-func hexSum(b []byte) string {
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
 }
 
 // isRefusal returns the refusal in err, nil when it is something else.

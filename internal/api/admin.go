@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"disd/internal/auth"
-	"disd/internal/storage"
+	"disd/internal/field"
 )
 
 // adminOperations are disd's own administration: who may use it, and the states
@@ -64,7 +64,7 @@ func isLoopback(address string) bool {
 func refused(err error) error {
 	for _, known := range []error{auth.ErrExists, auth.ErrUnknown, auth.ErrFixed, auth.ErrKeyQuota} {
 		if errors.Is(err, known) {
-			return detail(storage.ErrInvalid, err.Error())
+			return detail(field.ErrInvalid, err.Error())
 		}
 	}
 	return err
@@ -94,7 +94,7 @@ type identityReply struct {
 
 func (s *Server) adminCreateDomain(c *call) (reply, error) {
 	in, err := readIdentity(c)
-	if err := firstOf(err, present("name", string(in.Name))); err != nil {
+	if err := field.First(err, field.Present("name", string(in.Name))); err != nil {
 		return reply{}, err
 	}
 	d, err := s.ids.AddDomain(string(in.Name))
@@ -106,7 +106,7 @@ func (s *Server) adminCreateDomain(c *call) (reply, error) {
 
 func (s *Server) adminCreateProject(c *call) (reply, error) {
 	in, err := readIdentity(c)
-	if err := firstOf(err, present("domain", string(in.Domain)), present("name", string(in.Name))); err != nil {
+	if err := field.First(err, field.Present("domain", string(in.Domain)), field.Present("name", string(in.Name))); err != nil {
 		return reply{}, err
 	}
 	p, err := s.ids.AddProject(string(in.Domain), string(in.Name))
@@ -119,8 +119,8 @@ func (s *Server) adminCreateProject(c *call) (reply, error) {
 func (s *Server) adminCreateUser(c *call) (reply, error) {
 	in, err := readIdentity(c)
 	role := orElse(in.Role, string(auth.Member))
-	err = firstOf(err, present("domain", string(in.Domain)), present("name", string(in.Name)),
-		oneOf("role", role, string(auth.Member), string(auth.Reader), string(auth.Administrator)))
+	err = field.First(err, field.Present("domain", string(in.Domain)), field.Present("name", string(in.Name)),
+		field.OneOf("role", role, string(auth.Member), string(auth.Reader), string(auth.Administrator)))
 	if err != nil {
 		return reply{}, err
 	}
@@ -134,7 +134,7 @@ func (s *Server) adminCreateUser(c *call) (reply, error) {
 // namedUser returns the user that a body names.
 func (s *Server) namedUser(c *call) (identityRequest, auth.User, error) {
 	in, err := readIdentity(c)
-	if err := firstOf(err, present("domain", string(in.Domain)), present("user", string(in.User))); err != nil {
+	if err := field.First(err, field.Present("domain", string(in.Domain)), field.Present("user", string(in.User))); err != nil {
 		return in, auth.User{}, err
 	}
 	u, err := s.ids.FindUser(string(in.Domain), string(in.User))
@@ -143,7 +143,7 @@ func (s *Server) namedUser(c *call) (identityRequest, auth.User, error) {
 
 func (s *Server) adminSetPassword(c *call) (reply, error) {
 	in, u, err := s.namedUser(c)
-	if err := firstOf(err, present("password", string(in.Password))); err != nil {
+	if err := field.First(err, field.Present("password", string(in.Password))); err != nil {
 		return reply{}, err
 	}
 	if err := s.ids.SetPassword(u.ID, string(in.Password)); err != nil {
@@ -226,11 +226,11 @@ func (s *Server) adminCreateKey(c *call) (reply, error) {
 func (s *Server) adminSwitchKey(c *call) (reply, error) {
 	in, err := readIdentity(c)
 	active, activeErr := in.Active.value("active")
-	if err := firstOf(err, activeErr); err != nil {
+	if err := field.First(err, activeErr); err != nil {
 		return reply{}, err
 	}
 	if active == nil {
-		return reply{}, invalid("active", "is required")
+		return reply{}, field.Invalid("active", "is required")
 	}
 	if err := s.ids.SetKeyActive(c.param("key"), *active); err != nil {
 		return reply{}, refused(err)
@@ -249,11 +249,11 @@ func (s *Server) adminRemoveKey(c *call) (reply, error) {
 func (s *Server) adminFreezeStream(c *call) (reply, error) {
 	in, err := readIdentity(c)
 	frozen, frozenErr := in.Frozen.value("frozen")
-	if err := firstOf(err, frozenErr); err != nil {
+	if err := field.First(err, frozenErr); err != nil {
 		return reply{}, err
 	}
 	if frozen == nil {
-		return reply{}, invalid("frozen", "is required")
+		return reply{}, field.Invalid("frozen", "is required")
 	}
 	c.project = c.param("project")
 	st, err := s.ownStream(c)

@@ -6,6 +6,7 @@ import (
 
 	"disd/internal/auth/policy"
 	"disd/internal/cursor"
+	"disd/internal/field"
 	"disd/internal/partition"
 )
 
@@ -27,7 +28,7 @@ func (s *Server) createApp(c *call) (reply, error) {
 	if err := decode(c.body, &in); err != nil {
 		return reply{}, err
 	}
-	if err := checkName("app_name", string(in.AppName), maxAppName); err != nil {
+	if err := field.Name("app_name", string(in.AppName), maxAppName); err != nil {
 		return reply{}, err
 	}
 	if err := s.apps.Create(c.project, string(in.AppName)); err != nil {
@@ -69,7 +70,7 @@ func (s *Server) listApps(c *call) (reply, error) {
 		return reply{}, err
 	}
 	streamID := ""
-	if name := c.query.get("stream_name"); name != "" {
+	if name := c.query.Get("stream_name"); name != "" {
 		st, err := s.stream(c, "", name, "")
 		if err != nil {
 			return reply{}, err
@@ -84,7 +85,7 @@ func (s *Server) listApps(c *call) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	page, more := pageAfter(all, c.query.get("start_app_name"), limit, func(a cursor.Listed) string { return a.Name })
+	page, more := pageAfter(all, c.query.Get("start_app_name"), limit, func(a cursor.Listed) string { return a.Name })
 	out := listAppsReply{More: more, Apps: []appReply{}, Total: len(all)}
 	for _, a := range page {
 		out.Apps = append(out.Apps, s.describeApp(a.App, a.Streams))
@@ -130,10 +131,10 @@ type consumerStateReply struct {
 func (s *Server) showConsumerState(c *call) (reply, error) {
 	limit, limitErr := c.query.limit("limit", statePage, maxStatePage)
 	first, startErr := 0, error(nil)
-	if start := c.query.get("start_partition_id"); strings.Trim(start, "0") != "" || len(start) > 1 {
+	if start := c.query.Get("start_partition_id"); strings.Trim(start, "0") != "" || len(start) > 1 {
 		first, startErr = startPartition(start) // the bare 0 means from the first (E15-R6)
 	}
-	if err := firstOf(limitErr, startErr, checkType(c.query.get("checkpoint_type"))); err != nil {
+	if err := field.First(limitErr, startErr, checkType(c.query.Get("checkpoint_type"))); err != nil {
 		return reply{}, err
 	}
 	st, info, err := s.statedStream(c)
@@ -168,7 +169,7 @@ func (s *Server) showConsumerState(c *call) (reply, error) {
 
 // statedStream returns the stream of E15, whose path may carry an id.
 func (s *Server) statedStream(c *call) (*partition.Stream, *partition.Info, error) {
-	name, id := c.param("stream"), c.query.get("stream_id")
+	name, id := c.param("stream"), c.query.Get("stream_id")
 	if id == "" {
 		id = name
 	}

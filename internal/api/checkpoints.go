@@ -6,6 +6,7 @@ import (
 
 	"disd/internal/auth/policy"
 	"disd/internal/cursor"
+	"disd/internal/field"
 	"disd/internal/partition"
 	"disd/internal/storage"
 )
@@ -78,24 +79,17 @@ func (in *commitCheckpointRequest) checkpoint() (id int32, point cursor.Checkpoi
 	if seqErr != nil {
 		seqErr = detail(cursor.ErrSequence, string(in.Sequence))
 	}
-	return id, cursor.Checkpoint{Seq: seq, Metadata: string(in.Metadata)}, firstOf(
-		present("app_name", string(in.AppName)),
+	return id, cursor.Checkpoint{Seq: seq, Metadata: string(in.Metadata)}, field.First(
+		field.Present("app_name", string(in.AppName)),
 		checkType(string(in.Type)),
-		present("stream_name", string(in.StreamName+in.StreamID)),
+		field.Present("stream_name", string(in.StreamName+in.StreamID)),
 		idErr, seqErr, checkMetadata(string(in.Metadata)),
 	)
 }
 
-func present(field, value string) error {
-	if value == "" {
-		return invalid(field, "is required")
-	}
-	return nil
-}
-
 func checkMetadata(m string) error {
 	if utf8.RuneCountInString(m) > maxMetadata {
-		return invalid("metadata", "is longer than 1000 characters")
+		return field.Invalid("metadata", "is longer than 1000 characters")
 	}
 	return nil
 }
@@ -129,9 +123,9 @@ type checkpointReply struct {
 // showCheckpoint answers E17.
 func (s *Server) showCheckpoint(c *call) (reply, error) {
 	q := c.query
-	name, streamID := q.get("stream_name"), q.get("stream_id")
-	id, idErr := parsePartition(q.get("partition_id"))
-	err := firstOf(present("stream_name", name+streamID), idErr, present("app_name", q.get("app_name")), checkType(q.get("checkpoint_type")))
+	name, streamID := q.Get("stream_name"), q.Get("stream_id")
+	id, idErr := parsePartition(q.Get("partition_id"))
+	err := field.First(field.Present("stream_name", name+streamID), idErr, field.Present("app_name", q.Get("app_name")), checkType(q.Get("checkpoint_type")))
 	if err != nil {
 		return reply{}, err
 	}
@@ -142,7 +136,7 @@ func (s *Server) showCheckpoint(c *call) (reply, error) {
 	if int(id) >= len(info.Parts) {
 		return reply{}, detail(partition.ErrPartitionNotFound, partitionID(id))
 	}
-	point, found, err := s.apps.Checkpoint(cursor.Mark{Project: c.project, App: q.get("app_name"), StreamID: info.ID, Partition: id})
+	point, found, err := s.apps.Checkpoint(cursor.Mark{Project: c.project, App: q.Get("app_name"), StreamID: info.ID, Partition: id})
 	if err != nil {
 		return reply{}, err
 	}
@@ -155,12 +149,12 @@ func (s *Server) showCheckpoint(c *call) (reply, error) {
 // deleteCheckpoint answers E18.
 func (s *Server) deleteCheckpoint(c *call) (reply, error) {
 	q := c.query
-	name, streamID, app, part := q.get("stream_name"), q.get("stream_id"), q.get("app_name"), q.get("partition_id")
+	name, streamID, app, part := q.Get("stream_name"), q.Get("stream_id"), q.Get("app_name"), q.Get("partition_id")
 	id, idErr := int32(0), error(nil)
 	if part != "" {
 		id, idErr = parsePartition(part)
 	}
-	err := firstOf(present("stream_name", name+streamID), present("app_name", app), checkType(q.get("checkpoint_type")), idErr)
+	err := field.First(field.Present("stream_name", name+streamID), field.Present("app_name", app), checkType(q.Get("checkpoint_type")), idErr)
 	if err != nil {
 		return reply{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"disd/internal/auth"
 	"disd/internal/auth/policy"
 	"disd/internal/cursor/group"
+	"disd/internal/field"
 )
 
 // minGeneration is what a client says that has no generation (G-10).
@@ -40,7 +41,7 @@ func (s *Server) joinGroup(c *call) (reply, error) {
 	}
 	accelerate, accelerateErr := in.Accelerate.value("accelerateAssignEnabled")
 	timeout, timeoutErr := in.Timeout.within("rebalanceTimeoutMs", 0, maxInt32, 0)
-	if err := firstOf(present("clientId", string(in.ClientID)), accelerateErr, timeoutErr); err != nil {
+	if err := field.First(field.Present("clientId", string(in.ClientID)), accelerateErr, timeoutErr); err != nil {
 		return reply{}, err
 	}
 	ids := plain(in.StreamIDs)
@@ -110,7 +111,7 @@ func (s *Server) heartbeat(c *call) (reply, error) {
 		return reply{}, err
 	}
 	if !in.Generation.set {
-		return reply{}, invalid("generation", "is required")
+		return reply{}, field.Invalid("generation", "is required")
 	}
 	generation, err := in.Generation.within("generation", minGeneration, 1<<62, minGeneration)
 	if err != nil {

@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
-	"net/url"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"disd/internal/api/codec"
-	"disd/internal/storage"
+	"disd/internal/field"
+	"disd/internal/sign"
 )
 
 // A text is a String member: null is absent, and a number counts as its digits
@@ -57,12 +57,12 @@ func parseNumber(s string) number {
 }
 
 // within returns the value if it lies between low and high, def if it is absent.
-func (n number) within(field string, low, high, def int64) (int64, error) {
+func (n number) within(name string, low, high, def int64) (int64, error) {
 	switch {
 	case !n.set:
 		return def, nil
 	case n.bad || n.n < low || n.n > high:
-		return 0, invalid(field, "must be an integer from "+strconv.FormatInt(low, 10)+" to "+strconv.FormatInt(high, 10))
+		return 0, field.NotWithin(name, low, high)
 	}
 	return n.n, nil
 }
@@ -98,9 +98,9 @@ func (o *boolean) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-func (o boolean) value(field string) (*bool, error) {
+func (o boolean) value(name string) (*bool, error) {
 	if o.bad {
-		return nil, invalid(field, "must be true or false")
+		return nil, field.Invalid(name, "must be true or false")
 	}
 	if !o.set {
 		return nil, nil
@@ -132,55 +132,12 @@ func decode(body []byte, v any) error {
 	return nil
 }
 
-func invalid(field, reason string) error {
-	return &storage.FieldError{Field: field, Reason: reason}
-}
-
-// firstOf returns the first error, in the order of the field table (C-35).
-func firstOf(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// A name rule of api.md 1.8: 1 to max characters of letters, digits, - and _.
-func checkName(field, name string, max int) error {
-	switch {
-	case name == "":
-		return invalid(field, "is required")
-	case len(name) > max:
-		return invalid(field, "is longer than "+strconv.Itoa(max)+" characters")
-	}
-	for i := range len(name) {
-		if !isNameByte(name[i]) {
-			return invalid(field, "has characters other than letters, digits, - and _")
-		}
-	}
-	return nil
-}
-
-func isNameByte(c byte) bool {
-	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_'
-}
-
-func oneOf(field, value string, allowed ...string) error {
-	for _, a := range allowed {
-		if value == a {
-			return nil
-		}
-	}
-	return invalid(field, "must be one of "+strings.Join(allowed, ", "))
-}
-
 // checkType accepts the one kind of checkpoint there is; absent means it.
 func checkType(value string) error {
 	if value == "" {
 		return nil
 	}
-	return oneOf("checkpoint_type", value, lastRead)
+	return field.OneOf("checkpoint_type", value, lastRead)
 }
 
 const lastRead = "LAST_READ"
@@ -197,53 +154,18 @@ func parsePartition(s string) (int32, error) {
 func partitionID(id int32) string { return string(codec.AppendPartitionID(nil, id)) }
 
 // A query is a parsed query string (C-5): first value of a name, never an error.
-type query []param
+type query struct{ sign.Query }
 
-type param struct{ name, value string }
-
-func parseQuery(raw string) query {
-	var q query
-	for piece := range strings.SplitSeq(raw, "&") {
-		if piece == "" {
-			continue
-		}
-		name, value, _ := strings.Cut(piece, "=")
-		q = append(q, param{unescape(name), unescape(value)})
-	}
-	return q
-}
-
-// unescape decodes a piece, or leaves it as it is when it was never encoded.
-func unescape(s string) string {
-	if t, err := url.QueryUnescape(s); err == nil {
-		return t
-	}
-	return strings.ReplaceAll(s, "+", " ")
-}
-
-// get returns the first value of the first of the names that is not absent.
-func (q query) get(names ...string) string {
-	for _, name := range names {
-		for _, p := range q {
-			if p.name == name {
-				if p.value != "" {
-					return p.value
-				}
-				break
-			}
-		}
-	}
-	return ""
-}
+func parseQuery(raw string) query { return query{sign.ParseQuery(raw)} }
 
 // limit returns a page size of at most max; 0 and absent mean def.
 func (q query) limit(name string, def, max int64) (int, error) {
-	n, err := parseNumber(q.get(name)).orDefault().within(name, 1, max, def)
+	n, err := parseNumber(q.Get(name)).orDefault().within(name, 1, max, def)
 	return int(n), err
 }
 
 // capped returns a number of at least 1, counting more than max as max.
 func (q query) capped(names []string, def, max int64) (int, error) {
-	n, err := parseNumber(q.get(names...)).within(names[0], 1, math.MaxInt64, def)
+	n, err := parseNumber(q.Get(names...)).within(names[0], 1, math.MaxInt64, def)
 	return int(min(n, max)), err
 }

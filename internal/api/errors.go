@@ -13,6 +13,7 @@ import (
 	"disd/internal/auth"
 	"disd/internal/cursor"
 	"disd/internal/cursor/group"
+	"disd/internal/field"
 	"disd/internal/monitor"
 	"disd/internal/partition"
 	"disd/internal/storage"
@@ -112,6 +113,7 @@ var faults = []fault{
 	{group.ErrGeneration, 400, "DIS.4703", "Illegal generation. %s"},
 	{cursor.ErrRange, 400, "DIS.4224", "Sequence_number out of range. %s"},
 	{cursor.ErrTimestamp, 400, "DIS.4300", "Request error."},
+	{field.ErrInvalid, 400, "DIS.4200", "Invalid request. %s"},
 	{storage.ErrInvalid, 400, "DIS.4200", "Invalid request. %s"},
 	{errNoAPI, 404, "APIGW.0101", noAPI},
 	{errNoMethod, 405, "APIGW.0101", noAPI},
@@ -184,15 +186,15 @@ func detail(err error, items ...string) error { return &detailed{err, items} }
 // itemsOf returns the bracketed details of an error (C-53).
 func itemsOf(err error) []string {
 	var d *detailed
-	var field *storage.FieldError
+	var bad *field.Error
 	var bounds *cursor.RangeError
 	var old *cursor.TimestampError
 	var missing *transfer.DestinationError
 	switch {
 	case errors.As(err, &d):
 		return d.items
-	case errors.As(err, &field):
-		return []string{field.Field + ": " + field.Reason}
+	case errors.As(err, &bad):
+		return []string{bad.Field + ": " + bad.Reason}
 	case errors.As(err, &bounds):
 		return []string{bounds.Seq.String(), " should be within ", bounds.Oldest.String(), " ", bounds.Next.String()}
 	case errors.As(err, &missing):

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"disd/internal/auth/policy"
+	"disd/internal/field"
 	"disd/internal/partition"
 )
 
@@ -38,8 +39,8 @@ type fileReply struct {
 
 // showFile answers E47.
 func (s *Server) showFile(c *call) (reply, error) {
-	name, id := c.query.get("stream-name"), c.param("file")
-	if err := present("stream-name", name); err != nil {
+	name, id := c.query.Get("stream-name"), c.param("file")
+	if err := field.Present("stream-name", name); err != nil {
 		return reply{}, err
 	}
 	st, err := s.stream(c, policy.GetStreamInfo, name, "")
@@ -50,7 +51,7 @@ func (s *Server) showFile(c *call) (reply, error) {
 	if err != nil {
 		return reply{}, notFound(c, name, err)
 	}
-	if want := c.query.get("file-name"); want != "" && want != file { // the id is another file's, or nobody's
+	if want := c.query.Get("file-name"); want != "" && want != file { // the id is another file's, or nobody's
 		file, state = want, partition.FileUnknown
 	}
 	return ok(fileReply{name, file, id, state})

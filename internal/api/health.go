@@ -59,7 +59,7 @@ func profile(w http.ResponseWriter, r *http.Request) {
 
 // profileCPU samples for as many seconds as the client asks for, 1 to 60, or 10.
 func profileCPU(w http.ResponseWriter, r *http.Request) {
-	n, err := parseNumber(parseQuery(r.URL.RawQuery).get("seconds")).within("seconds", 1, 60, 10)
+	n, err := parseNumber(parseQuery(r.URL.RawQuery).Get("seconds")).within("seconds", 1, 60, 10)
 	if err == nil {
 		err = pprof.StartCPUProfile(w)
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"disd/internal/auth"
+	"disd/internal/field"
 )
 
 // timeForm is how the identity service writes times (E1).
@@ -59,10 +60,10 @@ func (in *loginRequest) read(body []byte) error {
 		return err
 	}
 	if in.Auth == nil || in.Auth.Identity == nil {
-		return invalid("auth.identity", "is required")
+		return field.Invalid("auth.identity", "is required")
 	}
 	if len(in.Auth.Identity.Methods) == 0 {
-		return invalid("auth.identity.methods", "is required")
+		return field.Invalid("auth.identity.methods", "is required")
 	}
 	return nil
 }
@@ -202,7 +203,7 @@ func (s *Server) createTokenByIdentity(c *call) (reply, error) {
 	if err := decode(c.body, &in); err != nil {
 		return reply{}, err
 	}
-	if err := present("auth.id_token.id", string(in.Auth.Token.ID)); err != nil {
+	if err := field.Present("auth.id_token.id", string(in.Auth.Token.ID)); err != nil {
 		return reply{}, err
 	}
 	return reply{}, auth.ErrLogin
@@ -240,7 +241,7 @@ type listDomainsReply struct {
 // listDomains answers E54.
 func (s *Server) listDomains(c *call) (reply, error) {
 	out := listDomainsReply{[]domainReply{}, self(c, "/v3/auth/domains")}
-	for _, d := range s.ids.Domains(c.principal, c.query.get("name")) {
+	for _, d := range s.ids.Domains(c.principal, c.query.Get("name")) {
 		out.Domains = append(out.Domains, domainReply{d.ID, d.Name, true, "", self(c, "/v3/domains/"+d.ID)})
 	}
 	return ok(out)
@@ -265,7 +266,7 @@ type listProjectsReply struct {
 // listProjects answers E2 and E55.
 func (s *Server) listProjects(c *call) (reply, error) {
 	out := listProjectsReply{[]projectReply{}, self(c, c.URL.Path)}
-	for _, p := range s.ids.Projects(c.principal, c.query.get("name")) {
+	for _, p := range s.ids.Projects(c.principal, c.query.Get("name")) {
 		out.Projects = append(out.Projects, projectReply{
 			DomainID: p.Domain.ID, ParentID: p.Domain.ID, Name: p.Name,
 			Links: self(c, "/v3/projects/"+p.ID), ID: p.ID, Enabled: true,
@@ -289,7 +290,7 @@ type listUsersReply struct {
 // listUsers answers E56.
 func (s *Server) listUsers(c *call) (reply, error) {
 	out := listUsersReply{[]userReply{}, self(c, "/v3/users")}
-	for _, u := range s.ids.Users(c.principal, c.query.get("name")) {
+	for _, u := range s.ids.Users(c.principal, c.query.Get("name")) {
 		out.Users = append(out.Users, userReply{u.ID, u.Name, u.Domain.ID, true})
 	}
 	return ok(out)

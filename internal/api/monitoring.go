@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"disd/internal/field"
 	"disd/internal/monitor"
 	"disd/internal/partition"
 )
@@ -32,7 +33,7 @@ type metricsReply struct {
 // showStreamMetrics answers E32.
 func (s *Server) showStreamMetrics(c *call) (reply, error) {
 	q, list, err := metricsQuery(c.query, -1)
-	if err := firstOf(err, s.checkMetrics(q)); err != nil {
+	if err := field.First(err, s.checkMetrics(q)); err != nil {
 		return reply{}, err
 	}
 	st, err := s.ownStream(c)
@@ -50,7 +51,7 @@ func (s *Server) showStreamMetrics(c *call) (reply, error) {
 func (s *Server) showPartitionMetrics(c *call) (reply, error) {
 	id, idErr := parsePartition(c.param("partition"))
 	q, list, err := metricsQuery(c.query, id)
-	if err := firstOf(idErr, err, s.checkMetrics(q)); err != nil {
+	if err := field.First(idErr, err, s.checkMetrics(q)); err != nil {
 		return reply{}, err
 	}
 	st, err := s.ownStream(c)
@@ -70,9 +71,9 @@ func (s *Server) showPartitionMetrics(c *call) (reply, error) {
 // metricsQuery reads the parameters; list reports a label_list (M-10, M-11, M-12).
 func metricsQuery(q query, id int32) (out monitor.Query, list bool, err error) {
 	out = monitor.Query{Partition: id}
-	names := q.get("label_list")
+	names := q.Get("label_list")
 	if list = names != ""; !list {
-		names = q.get("label")
+		names = q.Get("label")
 	}
 	if names == "" {
 		return out, false, detail(monitor.ErrLabel, "label or label_list is required")
@@ -92,12 +93,12 @@ func metricsQuery(q query, id int32) (out monitor.Query, list bool, err error) {
 	var fromErr, toErr error
 	out.From, fromErr = seconds(q, "start_time")
 	out.To, toErr = seconds(q, "end_time")
-	return out, list, firstOf(fromErr, toErr)
+	return out, list, field.First(fromErr, toErr)
 }
 
 // seconds reads a time of ten digits.
 func seconds(q query, name string) (int64, error) {
-	text := q.get(name)
+	text := q.Get(name)
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || len(text) != 10 || n < 0 {
 		return 0, detail(monitor.ErrPeriod, name)

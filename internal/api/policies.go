@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"disd/internal/auth/policy"
+	"disd/internal/field"
 	"disd/internal/partition"
 )
 
@@ -45,11 +46,11 @@ func (s *Server) grant(c *call) (*partition.Info, policy.Grant, error) {
 	if err := decode(c.body, &in); err != nil {
 		return nil, policy.Grant{}, err
 	}
-	err := firstOf(
-		present("stream_id", string(in.StreamID)),
-		present("principal_name", string(in.Principal)),
-		oneOf("action_type", string(in.Action), string(policy.PutRecords), string(policy.GetRecords), string(policy.GetStreamInfo)),
-		oneOf("effect", string(in.Effect), "accept"),
+	err := field.First(
+		field.Present("stream_id", string(in.StreamID)),
+		field.Present("principal_name", string(in.Principal)),
+		field.OneOf("action_type", string(in.Action), string(policy.PutRecords), string(policy.GetRecords), string(policy.GetStreamInfo)),
+		field.OneOf("effect", string(in.Effect), "accept"),
 	)
 	if err != nil {
 		return nil, policy.Grant{}, err

@@ -12,6 +12,7 @@ import (
 	"disd/internal/api/codec"
 	"disd/internal/auth/policy"
 	"disd/internal/cursor"
+	"disd/internal/field"
 	"disd/internal/partition"
 	"disd/internal/storage"
 )
@@ -131,11 +132,11 @@ func (u *uploader) throttled() bool {
 
 // putError maps the codec's errors to those of the table.
 func putError(err error) error {
-	var field *codec.FieldError
+	var bad *codec.FieldError
 	var id *codec.PartitionIDError
 	switch {
-	case errors.As(err, &field):
-		return invalid(field.Field, field.Reason)
+	case errors.As(err, &bad):
+		return field.Invalid(bad.Field, bad.Reason)
 	case errors.As(err, &id):
 		return detail(errPartitionID, id.Value)
 	}
@@ -204,9 +205,9 @@ func sized[T any](s []T, n int) []T {
 
 // getRecords answers E20.
 func (s *Server) getRecords(c *call) (rep reply, err error) {
-	at, err := s.cursors.Open(c.query.get("partition-cursor"), s.opts.Now())
+	at, err := s.cursors.Open(c.query.Get("partition-cursor"), s.opts.Now())
 	lim, limErr := fetchLimit(c.query)
-	if err := firstOf(err, limErr); err != nil {
+	if err := field.First(err, limErr); err != nil {
 		return reply{}, err
 	}
 	st, info, err := s.namedStream(c, policy.GetRecords, "", at.StreamID)
@@ -262,12 +263,12 @@ func (s *Server) getRecords(c *call) (rep reply, err error) {
 func fetchLimit(q query) (storage.Limit, error) {
 	names := []string{"max_fetch_bytes", "max-fetch-bytes"}
 	bytes, bytesErr := q.capped(names, defaultFetch, maxFetch)
-	records, recordsErr := parseNumber(q.get("limit")).orDefault().within("limit", 1, 1<<62, maxFetchRecords)
+	records, recordsErr := parseNumber(q.Get("limit")).orDefault().within("limit", 1, 1<<62, maxFetchRecords)
 	return storage.Limit{
 		Records:    int(min(records, maxFetchRecords)),
 		Bytes:      bytes,
-		AtLeastOne: q.get(names...) == "",
-	}, firstOf(bytesErr, recordsErr)
+		AtLeastOne: q.Get(names...) == "",
+	}, field.First(bytesErr, recordsErr)
 }
 
 // await is the wait that the partition's throughput asks for (E20-R8), which it
@@ -365,12 +366,12 @@ type cursorReply struct {
 // showCursor answers E21.
 func (s *Server) showCursor(c *call) (reply, error) {
 	q := c.query
-	name, streamID := q.get("stream-name"), q.get("stream-id")
-	id, idErr := parsePartition(q.get("partition-id"))
-	if err := firstOf(present("stream-name", name+streamID), idErr); err != nil {
+	name, streamID := q.Get("stream-name"), q.Get("stream-id")
+	id, idErr := parsePartition(q.Get("partition-id"))
+	if err := field.First(field.Present("stream-name", name+streamID), idErr); err != nil {
 		return reply{}, err
 	}
-	want := cursor.Request{Type: q.get("cursor-type"), Sequence: q.get("starting-sequence-number"), Timestamp: q.get("timestamp")}
+	want := cursor.Request{Type: q.Get("cursor-type"), Sequence: q.Get("starting-sequence-number"), Timestamp: q.Get("timestamp")}
 	if err := want.Check(); err != nil {
 		return reply{}, cursorError(want, err)
 	}
@@ -379,7 +380,7 @@ func (s *Server) showCursor(c *call) (reply, error) {
 		return reply{}, err
 	}
 	log, err := st.Log(id)
-	if err := firstOf(info.Running(), err); err != nil {
+	if err := field.First(info.Running(), err); err != nil {
 		return reply{}, partitionError(c, info, id, err)
 	}
 	at, err := want.Resolve(c.Context(), log, s.opts.Now(), time.Duration(info.Retention)*time.Hour)

@@ -143,7 +143,7 @@ func TestEveryErrorIsKnown(t *testing.T) {
 	exported := make(map[string]bool)
 	for pkg, dir := range map[string]string{
 		"partition": "../partition", "cursor": "../cursor", "storage": "../storage", "codec": "codec", "auth": "../auth",
-		"transfer": "../transfer", "monitor": "../monitor", "group": "../cursor/group", "policy": "../auth/policy",
+		"transfer": "../transfer", "monitor": "../monitor", "group": "../cursor/group", "policy": "../auth/policy", "field": "../field",
 	} {
 		for _, name := range exportedErrors(t, dir) {
 			exported[pkg+"."+name] = true

@@ -29,6 +29,7 @@ import (
 	"disd/internal/auth/policy"
 	"disd/internal/cursor"
 	"disd/internal/cursor/group"
+	"disd/internal/field"
 	"disd/internal/monitor"
 	"disd/internal/partition"
 	"disd/internal/quota"
@@ -327,7 +328,7 @@ func (s *Server) receive(op operation, c *call, bodies *bodies) (held *holding, 
 		return held, err
 	}
 	c.query = parseQuery(c.URL.RawQuery) // not before the signature was verified
-	return held, firstOf(s.admit(op, c), unread)
+	return held, field.First(s.admit(op, c), unread)
 }
 
 // identify sets who sent a request. A signature over a body that could not be

@@ -10,8 +10,8 @@ import (
 
 	"disd/internal/api/codec"
 	"disd/internal/auth/policy"
+	"disd/internal/field"
 	"disd/internal/partition"
-	"disd/internal/storage"
 )
 
 // Limits of a stream's fields (api.md 1.8, 1.9, 6).
@@ -133,10 +133,10 @@ func (in *createStreamRequest) settings() (n int, set partition.Settings, err er
 	sysTags, sysErr := checkSysTags(in.SysTags)
 	set.Retention, set.AutoScale, set.AutoMin, set.AutoMax = int(retention), auto != nil && *auto, int(low), int(high)
 	set.Delimiter, set.Tags, set.SysTags = delimiter, tags, sysTags
-	return int(count), set, firstOf(
-		checkName("stream_name", string(in.StreamName), maxStreamName),
+	return int(count), set, field.First(
+		field.Name("stream_name", string(in.StreamName), maxStreamName),
 		countErr,
-		oneOf("stream_type", set.Type, partition.Common, partition.Advanced),
+		field.OneOf("stream_type", set.Type, partition.Common, partition.Advanced),
 		checkDataType(set.DataType),
 		retentionErr, autoErr, lowErr, highErr,
 		set.Check(), delimiterErr,
@@ -153,22 +153,22 @@ func orElse(t text, def string) string {
 }
 
 // required checks a count that must be there and at least 1.
-func required(n number, field string) (int64, error) {
+func required(n number, name string) (int64, error) {
 	if !n.set {
-		return 0, invalid(field, "is required")
+		return 0, field.Invalid(name, "is required")
 	}
-	return n.within(field, 1, maxInt32, 0)
+	return n.within(name, 1, maxInt32, 0)
 }
 
 func checkDataType(t string) error {
-	return oneOf("data_type", t, partition.Blob, partition.JSON, partition.CSV)
+	return field.OneOf("data_type", t, partition.Blob, partition.JSON, partition.CSV)
 }
 
 func checkCompression(format string) error {
 	if format == "" {
 		return nil
 	}
-	return oneOf("compression_format", format, "snappy", "gzip", "zip")
+	return field.OneOf("compression_format", format, "snappy", "gzip", "zip")
 }
 
 func (p *csvProperties) delimiter() (string, error) {
@@ -176,7 +176,7 @@ func (p *csvProperties) delimiter() (string, error) {
 		return "", nil
 	}
 	if utf8.RuneCountInString(string(p.Delimiter)) != 1 {
-		return "", invalid("csv_properties.delimiter", "must be one character")
+		return "", field.Invalid("csv_properties.delimiter", "must be one character")
 	}
 	return string(p.Delimiter), nil
 }
@@ -188,11 +188,11 @@ func checkTags(in []tag) ([]partition.Tag, error) {
 	}
 	tags := make([]partition.Tag, 0, len(in))
 	for _, t := range in {
-		if err := firstOf(checkTagKey(string(t.Key)), checkTagValue(string(t.Value))); err != nil {
+		if err := field.First(checkTagKey(string(t.Key)), checkTagValue(string(t.Value))); err != nil {
 			return nil, err
 		}
 		if slices.ContainsFunc(tags, func(other partition.Tag) bool { return other.Key == string(t.Key) }) {
-			return nil, invalid("tags.key", "occurs twice: "+string(t.Key))
+			return nil, field.Invalid("tags.key", "occurs twice: "+string(t.Key))
 		}
 		tags = append(tags, partition.Tag{Key: string(t.Key), Value: string(t.Value)})
 	}
@@ -201,14 +201,14 @@ func checkTags(in []tag) ([]partition.Tag, error) {
 
 func checkTagKey(key string) error {
 	if strings.HasPrefix(key, "_sys_") { // T-7
-		return invalid("tags.key", "must not begin with _sys_")
+		return field.Invalid("tags.key", "must not begin with _sys_")
 	}
 	if n := utf8.RuneCountInString(key); n < 1 || n > maxTagKey {
-		return invalid("tags.key", "must have 1 to 36 characters")
+		return field.Invalid("tags.key", "must have 1 to 36 characters")
 	}
 	for _, r := range key {
 		if !isTagRune(r) {
-			return invalid("tags.key", "has characters other than letters, digits, -, _ and Chinese ones")
+			return field.Invalid("tags.key", "has characters other than letters, digits, -, _ and Chinese ones")
 		}
 	}
 	return nil
@@ -216,18 +216,18 @@ func checkTagKey(key string) error {
 
 func checkTagValue(value string) error {
 	if utf8.RuneCountInString(value) > maxTagValue {
-		return invalid("tags.value", "is longer than 43 characters")
+		return field.Invalid("tags.value", "is longer than 43 characters")
 	}
 	for _, r := range value {
 		if !isTagRune(r) && r != '.' {
-			return invalid("tags.value", "has characters other than letters, digits, ., -, _ and Chinese ones")
+			return field.Invalid("tags.value", "has characters other than letters, digits, ., -, _ and Chinese ones")
 		}
 	}
 	return nil
 }
 
 func isTagRune(r rune) bool {
-	return r < utf8.RuneSelf && isNameByte(byte(r)) || r >= 0x4e00 && r <= 0x9fff
+	return r < utf8.RuneSelf && field.IsNameByte(byte(r)) || r >= 0x4e00 && r <= 0x9fff
 }
 
 var uuid = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
@@ -238,11 +238,11 @@ func checkSysTags(in []tag) ([]partition.Tag, error) {
 		return nil, nil
 	}
 	if len(in) > 1 || in[0].Key != enterpriseKey {
-		return nil, invalid("sys_tags", "may have one element, of key "+enterpriseKey)
+		return nil, field.Invalid("sys_tags", "may have one element, of key "+enterpriseKey)
 	}
 	value := orElse(in[0].Value, "0")
 	if value != "0" && !uuid.MatchString(value) {
-		return nil, invalid("sys_tags.value", "must be the id of an enterprise project")
+		return nil, field.Invalid("sys_tags.value", "must be the id of an enterprise project")
 	}
 	return []partition.Tag{{Key: enterpriseKey, Value: value}}, nil
 }
@@ -284,7 +284,7 @@ type listStreamsReply struct {
 
 // listStreams answers E4, and E42 when it names a stream by id.
 func (s *Server) listStreams(c *call) (reply, error) {
-	if id := c.query.get("stream_id"); id != "" {
+	if id := c.query.Get("stream_id"); id != "" {
 		return s.describe(c, "", id)
 	}
 	limit, err := c.query.limit("limit", streamPage, maxStreamPage)
@@ -293,7 +293,7 @@ func (s *Server) listStreams(c *call) (reply, error) {
 	}
 	all := s.streams.List(c.project)
 	out := listStreamsReply{Total: len(all), Names: []string{}, Streams: []streamInfo{}}
-	page, more := pageAfter(all, c.query.get("start_stream_name"), limit, func(i *partition.Info) string { return i.Name })
+	page, more := pageAfter(all, c.query.Get("start_stream_name"), limit, func(i *partition.Info) string { return i.Name })
 	for _, info := range page {
 		out.Names = append(out.Names, info.Name)
 		out.Streams = append(out.Streams, listed(info))
@@ -388,7 +388,7 @@ type showStreamReply struct {
 
 // showStream answers E6. The path may carry an id instead of a name (E6-R10).
 func (s *Server) showStream(c *call) (reply, error) {
-	id := c.query.get("stream_id")
+	id := c.query.Get("stream_id")
 	if id == "" {
 		id = c.param("stream")
 	}
@@ -397,8 +397,8 @@ func (s *Server) showStream(c *call) (reply, error) {
 
 func (s *Server) describe(c *call, name, id string) (reply, error) {
 	limit, limitErr := c.query.limit("limit_partitions", partitionPage, maxPartitonPage)
-	first, startErr := startPartition(c.query.get("start_partitionId", "start_partition_id"))
-	if err := firstOf(startErr, limitErr); err != nil {
+	first, startErr := startPartition(c.query.Get("start_partitionId", "start_partition_id"))
+	if err := field.First(startErr, limitErr); err != nil {
 		return reply{}, err
 	}
 	st, err := s.stream(c, policy.GetStreamInfo, name, id)
@@ -491,7 +491,7 @@ func (s *Server) updatePartitionCount(c *call) (reply, error) {
 		return reply{}, err
 	}
 	target, err := in.target()
-	if err := firstOf(samePath(c, in.StreamName, true), err); err != nil {
+	if err := field.First(samePath(c, in.StreamName, true), err); err != nil {
 		return reply{}, err
 	}
 	st, err := s.ownStream(c)
@@ -507,7 +507,7 @@ func (s *Server) updatePartitionCount(c *call) (reply, error) {
 
 func (in *updateCountRequest) target() (int, error) {
 	if !in.Target.set {
-		return 0, detail(storage.ErrInvalid, "Invalid target_partition_count null.") // E7-R8, word by word
+		return 0, detail(field.ErrInvalid, "Invalid target_partition_count null.") // E7-R8, word by word
 	}
 	n, err := in.Target.within("target_partition_count", 1, maxInt32, 0)
 	return int(n), err
@@ -517,9 +517,9 @@ func (in *updateCountRequest) target() (int, error) {
 func samePath(c *call, name text, needed bool) error {
 	switch {
 	case name == "" && needed:
-		return invalid("stream_name", "is required")
+		return field.Invalid("stream_name", "is required")
 	case name != "" && string(name) != c.param("stream"):
-		return invalid("stream_name", "differs from the path")
+		return field.Invalid("stream_name", "differs from the path")
 	}
 	return nil
 }
@@ -561,7 +561,7 @@ func (s *Server) updateStreamOld(c *call) (reply, error) {
 	if err := decode(c.body, &in); err != nil {
 		return reply{}, err
 	}
-	if err := firstOf(in.keepOnly(), samePath(c, in.StreamName, false)); err != nil {
+	if err := field.First(in.keepOnly(), samePath(c, in.StreamName, false)); err != nil {
 		return reply{}, err
 	}
 	info, err := s.applyUpdate(c, &in)
@@ -580,7 +580,7 @@ func (in *updateStreamRequest) keepOnly() error {
 	case "AUTO_SCALE":
 		in.DataType, in.DataSchema = "", nil
 	default:
-		return oneOf("update_type", string(in.UpdateType), "DATA_TYPE", "AUTO_SCALE")
+		return field.OneOf("update_type", string(in.UpdateType), "DATA_TYPE", "AUTO_SCALE")
 	}
 	return nil
 }
@@ -609,7 +609,7 @@ func (in *updateStreamRequest) change() (ch partition.Change, err error) {
 	}
 	ch.Schema = (*string)(in.DataSchema)
 	ch.AutoScale, autoErr = in.AutoScale.value("auto_scale_enabled")
-	return ch, firstOf(
+	return ch, field.First(
 		setInt(&ch.Retention, in.DataDuration, "data_duration", minRetention, maxRetention),
 		typeErr, autoErr,
 		setInt(&ch.AutoMin, in.AutoMin, "auto_scale_min_partition_count", 1, maxInt32),

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"disd/internal/field"
 	"disd/internal/partition"
 )
 
@@ -73,7 +74,7 @@ func (s *Server) createTag(c *call) (reply, error) {
 		return reply{}, err
 	}
 	if in.Tag == nil {
-		return reply{}, invalid("tag", "is required")
+		return reply{}, field.Invalid("tag", "is required")
 	}
 	return s.addTags(c, []tag{*in.Tag})
 }
@@ -155,7 +156,7 @@ func (s *Server) actOnTags(c *call) (reply, error) {
 		return reply{}, errTagAction
 	}
 	if len(in.Tags) == 0 {
-		return reply{}, invalid("tags", "is required")
+		return reply{}, field.Invalid("tags", "is required")
 	}
 	if in.Action == "create" {
 		return s.addTags(c, in.Tags)
@@ -165,7 +166,7 @@ func (s *Server) actOnTags(c *call) (reply, error) {
 
 func (s *Server) removeTags(c *call, in []tag) (reply, error) {
 	for _, t := range in {
-		if err := present("tags.key", string(t.Key)); err != nil {
+		if err := field.Present("tags.key", string(t.Key)); err != nil {
 			return reply{}, err
 		}
 	}
@@ -307,7 +308,7 @@ func (s *Server) listResources(c *call) (reply, error) {
 		return reply{}, errTagAction
 	}
 	limit, offset, err := in.page()
-	if err := firstOf(err, in.check()); err != nil {
+	if err := field.First(err, in.check()); err != nil {
 		return reply{}, err
 	}
 	found := []resourceReply{}
@@ -330,39 +331,39 @@ func (in *searchRequest) page() (limit, offset int, err error) {
 	}
 	l, limitErr := in.Limit.within("limit", 1, maxResourcePage, maxResourcePage)
 	o, offsetErr := in.Offset.within("offset", 0, maxInt32, 0)
-	return int(l), int(o), firstOf(limitErr, offsetErr)
+	return int(l), int(o), field.First(limitErr, offsetErr)
 }
 
 // check applies T-13, T-15 and T-16.
 func (in *searchRequest) check() error {
 	if len(in.Matches) > maxConditions { // all are looked for in all names
-		return invalid("matches", "has more than 10 elements")
+		return field.Invalid("matches", "has more than 10 elements")
 	}
 	for _, m := range in.Matches {
-		if err := oneOf("matches.key", string(m.Key), "resource_name"); err != nil {
+		if err := field.OneOf("matches.key", string(m.Key), "resource_name"); err != nil {
 			return err
 		}
 	}
-	return firstOf(
+	return field.First(
 		checkConditions("tags", in.Tags), checkConditions("tags_any", in.TagsAny),
 		checkConditions("not_tags", in.NotTags), checkConditions("not_tags_any", in.NotTagsAny))
 }
 
-func checkConditions(field string, list []condition) error {
+func checkConditions(name string, list []condition) error {
 	if len(list) > maxConditions {
-		return invalid(field, "has more than 10 keys")
+		return field.Invalid(name, "has more than 10 keys")
 	}
 	for i, e := range list {
 		if n := utf8.RuneCountInString(string(e.Key)); n < 1 || n > maxTagKey {
-			return invalid(field+".key", "must have 1 to 36 characters")
+			return field.Invalid(name+".key", "must have 1 to 36 characters")
 		}
 		if slices.ContainsFunc(list[:i], func(other condition) bool { return other.Key == e.Key }) {
-			return invalid(field+".key", "occurs twice: "+string(e.Key))
+			return field.Invalid(name+".key", "occurs twice: "+string(e.Key))
 		}
 		values := slices.Clone(e.Values)
 		slices.Sort(values)
 		if len(e.Values) > maxConditions || len(slices.Compact(values)) < len(e.Values) {
-			return invalid(field+".values", "must be at most 10 different ones")
+			return field.Invalid(name+".values", "must be at most 10 different ones")
 		}
 	}
 	return nil

@@ -3,7 +3,6 @@ package api
 import (
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"strings"
 	"testing"
 
@@ -274,29 +273,6 @@ func FuzzMatches(f *testing.F) {
 		}
 		if err := json.Unmarshal(array, &again); err != nil || len(again) != len(m) {
 			t.Fatalf("%s: %v, %d elements, as an array %d", form, err, len(m), len(again))
-		}
-	})
-}
-
-// FuzzQuery holds the reader of query strings against C-5 and, where a query is
-// well formed, against the standard library.
-func FuzzQuery(f *testing.F) {
-	for _, seed := range []string{"a=1&a=2&", "a", "a=", "&&", "a=b=c", "a=%zz+b", "%61=+", "a=%E9%94%AE", "a;b=1", "=", "%=%&x=1"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, raw string) {
-		q := parseQuery(raw)
-		if n := strings.Count(raw, "&") + 1; len(q) > n {
-			t.Fatalf("%d parameters of %d pieces", len(q), n)
-		}
-		want, err := url.ParseQuery(raw)
-		if err != nil {
-			return
-		}
-		for name, values := range want {
-			if got := q.get(name); got != values[0] {
-				t.Fatalf("%q: %q is %q, want %q", raw, name, got, values[0])
-			}
 		}
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	"disd/internal/field"
 	"disd/internal/partition"
 	"disd/internal/transfer"
 )
@@ -107,7 +108,7 @@ type listTasksReply struct {
 
 // listTasks answers E23.
 func (s *Server) listTasks(c *call) (reply, error) {
-	limit, err := parseNumber(c.query.get("limit")).within("limit", 0, maxInt32, 0)
+	limit, err := parseNumber(c.query.Get("limit")).within("limit", 0, maxInt32, 0)
 	if err != nil {
 		return reply{}, err
 	}
@@ -120,7 +121,7 @@ func (s *Server) listTasks(c *call) (reply, error) {
 		return reply{}, notFound(c, info.Name, err)
 	}
 	out := listTasksReply{Total: len(all), Quota: s.opts.Tasks.Quota(), Tasks: []taskReply{}}
-	start := slices.IndexFunc(all, func(st transfer.Status) bool { return st.Name == c.query.get("start_task_name") })
+	start := slices.IndexFunc(all, func(st transfer.Status) bool { return st.Name == c.query.Get("start_task_name") })
 	for i := range all[start+1:] {
 		if limit > 0 && i == int(limit) {
 			break
@@ -237,15 +238,15 @@ func (s *Server) actOnTasks(c *call) (reply, error) {
 }
 
 func (in *taskActionRequest) ids() (ids []string, err error) {
-	if err := oneOf("action", string(in.Action), "start", "stop"); err != nil {
+	if err := field.OneOf("action", string(in.Action), "start", "stop"); err != nil {
 		return nil, err
 	}
 	if len(in.Tasks) == 0 {
-		return nil, invalid("tasks", "is required")
+		return nil, field.Invalid("tasks", "is required")
 	}
 	for i, t := range in.Tasks {
 		if t.ID == "" {
-			return nil, invalid("tasks["+strconv.Itoa(i)+"].id", "is required")
+			return nil, field.Invalid("tasks["+strconv.Itoa(i)+"].id", "is required")
 		}
 		ids = append(ids, string(t.ID))
 	}

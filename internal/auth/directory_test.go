@@ -2,9 +2,6 @@ package auth
 
 import (
 	"bytes"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -17,7 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"disd/internal/storage"
+	"disd/internal/field"
+	"disd/internal/sign"
 )
 
 // A store keeps records in memory, and can refuse.
@@ -252,16 +250,10 @@ func TestTokensAreSealed(t *testing.T) {
 // request returns a signed request.
 func request(project, ak, sk, securityToken string, date time.Time) *http.Request {
 	r := httptest.NewRequest(http.MethodGet, "/v2/"+project+"/streams", http.NoBody)
-	r.Header.Set("X-Sdk-Date", date.Format(dateForm))
-	if securityToken != "" {
-		r.Header.Set("X-Security-Token", securityToken)
+	k := sign.Signer{AK: ak, SK: sk, SecurityToken: securityToken}
+	if err := k.Sign(r, nil, date); err != nil {
+		panic(err)
 	}
-	s := &signature{algorithm: hmacSHA256, ak: ak, signed: "x-sdk-date", names: []string{"x-sdk-date"}}
-	h := s.newHash()
-	h.Write(append(newCanonical(r, s, "").append(nil, 0), hex.EncodeToString(s.newHash().Sum(nil))...))
-	mac := hmac.New(sha256.New, []byte(sk))
-	mac.Write(s.stringToSign(nil, date.Format(dateForm), h.Sum(nil)))
-	r.Header.Set("Authorization", fmt.Sprintf("%s Access=%s, SignedHeaders=x-sdk-date, Signature=%x", hmacSHA256, ak, mac.Sum(nil)))
 	return r
 }
 
@@ -271,7 +263,7 @@ func TestTemporaryKeys(t *testing.T) {
 	eve := must[User](t)(d.AddUser("acme", "eve", "eve's password", ""))
 	_, token := login(t, d, password("acme", "eve", "eve's password"))
 	for _, bad := range []time.Duration{time.Second, 25 * time.Hour, -time.Hour} { // E57-R2
-		if _, err := d.NewTemporaryKey(token, bad); !errors.Is(err, storage.ErrInvalid) {
+		if _, err := d.NewTemporaryKey(token, bad); !errors.Is(err, field.ErrInvalid) {
 			t.Errorf("%s: %v", bad, err)
 		}
 	}
@@ -458,7 +450,7 @@ func TestHostWithoutPort(t *testing.T) { // S-9
 // however well it is signed.
 func TestSignedHeaders(t *testing.T) { // S-7
 	v := verifierFor(t, testAK, testSK, testTime, VerifierOptions{})
-	undated := signer{algorithm: hmacSHA256, undated: true}
+	undated := signer{algorithm: sign.HMACSHA256, undated: true}
 	for _, tt := range []struct {
 		signer signer
 		names  []string

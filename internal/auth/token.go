@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"disd/internal/storage"
+	"disd/internal/field"
 )
 
 // TokenLifetime is how long a token can be used, from its issue (C-11).
@@ -324,7 +324,7 @@ func (d *Directory) NewTemporaryKey(token string, lifetime time.Duration) (Tempo
 		lifetime = MinTemporary
 	}
 	if lifetime < MinTemporary || lifetime > MaxTemporary {
-		return TemporaryKey{}, &storage.FieldError{Field: "duration_seconds", Reason: "must be from 900 to 86400"}
+		return TemporaryKey{}, &field.Error{Field: "duration_seconds", Reason: "must be from 900 to 86400"}
 	}
 	k := TemporaryKey{Expires: d.opts.Now().UTC().Truncate(time.Microsecond).Add(lifetime)}
 	k.AK, k.SK = newKeyPair()

@@ -53,7 +53,7 @@ func readVectors(t testing.TB) []vector {
 
 func readJSON(t testing.TB, file string, v any) {
 	t.Helper()
-	raw, err := os.ReadFile("testdata/" + file)
+	raw, err := os.ReadFile("../sign/testdata/" + file)
 	if err == nil {
 		err = json.Unmarshal(raw, v)
 	}

@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
@@ -9,17 +8,12 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"disd/internal/sign"
 )
 
 // MaxSignedBody is the largest body of a signed request in bytes (C-21, S-12).
 const MaxSignedBody = 12 << 20
-
-// dateForm is the form of X-Sdk-Date (S-8).
-const dateForm = "20060102T150405Z"
-
-// unsignedPayload, as the content hash, says that the signature does not cover
-// the body (S-6).
-const unsignedPayload = "UNSIGNED-PAYLOAD"
 
 // VerifierOptions of a Verifier. Zero means the ordinary value.
 type VerifierOptions struct {
@@ -64,7 +58,7 @@ type Check struct {
 	r         *http.Request
 	principal Principal
 
-	sig     *signature // nil when there is nothing to verify
+	sig     *sign.Signature // nil when there is nothing to verify
 	secret  string
 	body    hash.Hash
 	size    int64
@@ -114,7 +108,7 @@ func (v *Verifier) begin(r *http.Request) (*Check, error) {
 	if err != nil {
 		return nil, err
 	}
-	secret, u, err := v.dir.secret(sig.ak, r.Header.Get("X-Security-Token"))
+	secret, u, err := v.dir.secret(sig.AK, r.Header.Get("X-Security-Token"))
 	if err != nil {
 		return nil, err
 	}
@@ -122,41 +116,41 @@ func (v *Verifier) begin(r *http.Request) (*Check, error) {
 		return nil, ErrTooLarge
 	}
 	return &Check{
-		v: v, r: r, sig: sig, secret: secret, body: sig.newHash(),
-		principal: Principal{User: u, AccessKey: sig.ak, scope: scopeDomain},
+		v: v, r: r, sig: sig, secret: secret, body: sig.NewHash(),
+		principal: Principal{User: u, AccessKey: sig.AK, scope: scopeDomain},
 	}, nil
 }
 
 // readSignature parses what a signed request says of itself, and checks its date.
-func (v *Verifier) readSignature(r *http.Request) (*signature, error) {
+func (v *Verifier) readSignature(r *http.Request) (*sign.Signature, error) {
 	text := r.Header.Get("Authorization")
 	if text == "" {
 		return nil, &DeniedError{Reason: "no credentials"}
 	}
-	sig, err := parseSignature(text)
+	sig, err := sign.Parse(text)
 	if err != nil {
-		return nil, &DeniedError{Reason: err.Error(), AccessKey: accessKey(text)}
+		return nil, &DeniedError{Reason: err.Error(), AccessKey: sign.AccessKey(text)}
 	}
-	if reason := v.badDate(r.Header["X-Sdk-Date"], sig); reason != "" {
-		return nil, &DeniedError{Reason: reason, AccessKey: sig.ak}
+	if reason := v.badDate(r.Header[sign.DateHeader], sig); reason != "" {
+		return nil, &DeniedError{Reason: reason, AccessKey: sig.AK}
 	}
 	return sig, nil
 }
 
-func (v *Verifier) badDate(dates []string, sig *signature) string {
-	if len(dates) != 1 || len(dates[0]) != len(dateForm) {
-		return "X-Sdk-Date is not one date like " + dateForm
+func (v *Verifier) badDate(dates []string, sig *sign.Signature) string {
+	if len(dates) != 1 || len(dates[0]) != len(sign.DateForm) {
+		return "X-Sdk-Date is not one date like " + sign.DateForm
 	}
-	signed, err := time.Parse(dateForm, dates[0])
+	signed, err := time.Parse(sign.DateForm, dates[0])
 	if err != nil {
 		return "X-Sdk-Date is not a date"
 	}
-	if sig.scope != nil && sig.scope[0] != dates[0][:8] {
+	if sig.Scope != nil && sig.Scope[0] != dates[0][:8] {
 		return "the date of the credential scope is not that of X-Sdk-Date"
 	}
 	now := v.dir.opts.Now().UTC()
 	if w := v.opts.ClockWindow; w > 0 && now.Sub(signed).Abs() > w {
-		return fmt.Sprintf("X-Sdk-Date is %s, server time is %s, the window is %s", dates[0], now.Format(dateForm), w)
+		return fmt.Sprintf("X-Sdk-Date is %s, server time is %s, the window is %s", dates[0], now.Format(sign.DateForm), w)
 	}
 	return ""
 }
@@ -173,24 +167,10 @@ func (v *Verifier) beginOpen(r *http.Request) *Check {
 		}
 	}
 	c.principal = Principal{
-		User: inventUser(home, "default"), AccessKey: accessKey(r.Header.Get("Authorization")), scope: scopeAll,
+		User: inventUser(home, "default"), AccessKey: sign.AccessKey(r.Header.Get("Authorization")), scope: scopeAll,
 	}
 	c.principal.User.Role = Administrator
 	return c
-}
-
-// accessKey returns the access key in an Authorization header of any form of S-1, ""
-// if there is none: what stands in another form may be a secret.
-func accessKey(header string) string {
-	algorithm, rest, _ := strings.Cut(header, " ")
-	name, ak, _ := strings.Cut(rest, "=")
-	if (&signature{algorithm: algorithm}).newHash() == nil || name != "Access" && name != "Credential" {
-		return ""
-	}
-	if i := strings.IndexAny(ak, "/, "); i >= 0 {
-		ak = ak[:i]
-	}
-	return ak
 }
 
 // NeedsBody reports whether the body must be written to the check.
@@ -240,80 +220,25 @@ func (c *Check) Verify() (Principal, error) {
 // Explain, after Verify.
 func (c *Check) Refused() error { return c.refused }
 
-// Requests that are longer, or have more parameters, than any client's are held
-// against the canonical text alone: the variants multiply what they cost, and whoever
-// knows an access key can send them.
-const (
-	maxVariedText   = 16 << 10
-	maxVariedParams = 256
-)
-
-// verify tries the canonical text and then its variants in the order of S-9.
+// verify compares the signature with those of the request's secret.
 func (c *Check) verify() error {
-	text := newCanonical(c.r, c.sig, c.v.opts.Prefix)
-	payload, matches, h := c.payload(), c.sig.matcher(c.secret), c.sig.newHash()
-	possible := text.variants()
-	var b []byte
-	for v := variant(0); v <= allVariants; v++ {
-		if v&^possible != 0 {
-			continue
-		}
-		b = append(text.append(b[:0], v), payload...)
-		length := len(b)
-		h.Reset()
-		h.Write(b)
-		b = c.sig.stringToSign(b[:0], c.r.Header.Get("X-Sdk-Date"), h.Sum(nil))
-		if matches(b) {
-			c.keepSigned(text, v)
-			return nil
-		}
-		if length > maxVariedText || len(text.query) > maxVariedParams {
-			break
-		}
+	text, payload := sign.NewText(c.r, c.sig, c.v.opts.Prefix), c.sig.Payload(c.r, c.body)
+	query, ok := text.Verify(c.sig, c.secret, payload)
+	if !ok {
+		return c.mismatch(text, payload)
 	}
-	return c.mismatch(text, payload)
+	if query != "" {
+		c.r.URL.RawQuery = query
+	}
+	return nil
 }
 
-// payload returns the last line of the canonical request (S-6).
-func (c *Check) payload() string {
-	if c.sig.plain() && c.r.Header.Get("X-Sdk-Content-Sha256") == unsignedPayload {
-		return unsignedPayload
-	}
-	return hex.EncodeToString(c.body.Sum(nil))
-}
-
-// keepSigned makes the query say what the signature says where the two could be
-// read differently.
-func (c *Check) keepSigned(text *canonical, v variant) {
-	if v &= lowerNames | firstValues; v != 0 {
-		c.r.URL.RawQuery = string(appendQuery(nil, text.query, v))
-	}
-}
-
-func (c *Check) mismatch(text *canonical, payload string) error {
-	r := &DeniedError{Reason: "signature mismatch", AccessKey: c.sig.ak}
+func (c *Check) mismatch(text *sign.Text, payload string) error {
+	r := &DeniedError{Reason: "signature mismatch", AccessKey: c.sig.AK}
 	if c.v.opts.Explain {
-		whole := append(text.append(nil, 0), payload...)
-		h := c.sig.newHash()
-		h.Write(whole)
-		r.StringToSign = string(c.sig.stringToSign(nil, c.r.Header.Get("X-Sdk-Date"), h.Sum(nil)))
-		r.CanonicalRequest = string(append(text.hidden().append(nil, 0), payload...))
+		r.CanonicalRequest, r.StringToSign = text.Explain(c.sig, payload)
 	}
 	return r
-}
-
-// hidden returns c without the values of headers that are secrets.
-func (c *canonical) hidden() *canonical {
-	shown := *c
-	shown.headers = nil
-	for _, h := range c.headers {
-		switch h.name {
-		case "authorization", "cookie", "proxy-authorization", "x-auth-token", "x-security-token", "x-subject-token":
-			h.values = []string{"(hidden)"}
-		}
-		shown.headers = append(shown.headers, h)
-	}
-	return &shown
 }
 
 // A DeniedError says why a request was not let in. It is for the operator: a client

@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"disd/internal/field"
 	"disd/internal/storage"
 )
 
@@ -61,7 +62,7 @@ type Request struct {
 }
 
 // Check looks at the request alone, without a log (C-35). ErrType, ErrSequence,
-// or a storage.FieldError. What the type does not need is ignored (E21-R4).
+// or a field.Error. What the type does not need is ignored (E21-R4).
 func (r Request) Check() error {
 	var err error
 	switch r.kind() {
@@ -98,7 +99,7 @@ func (r Request) sequence() (storage.Seq, error) {
 func (r Request) timestamp() (int64, error) {
 	t, err := storage.ParseSeq(r.Timestamp) // the same form: 0 to 2^63-1
 	if err != nil {
-		err = &storage.FieldError{Field: "timestamp", Reason: "not a time in milliseconds"}
+		err = &field.Error{Field: "timestamp", Reason: "not a time in milliseconds"}
 	}
 	return int64(t), err
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"disd/internal/field"
 	"disd/internal/storage"
 )
 
@@ -81,8 +82,8 @@ func TestResolve(t *testing.T) {
 		{"within the grace", full, Request{Type: "AT_TIMESTAMP", Timestamp: stamp(ms - 24*3600e3 - 60e3)}, 10, nil},
 		{"older than the grace", full, Request{Type: "AT_TIMESTAMP", Timestamp: stamp(ms - 24*3600e3 - 60e3 - 1)}, 0, ErrTimestamp},
 		{"time 0", full, Request{Type: "AT_TIMESTAMP", Timestamp: "0"}, 0, ErrTimestamp},
-		{"no time", full, Request{Type: "AT_TIMESTAMP"}, 0, storage.ErrInvalid},
-		{"negative time", full, Request{Type: "AT_TIMESTAMP", Timestamp: "-5"}, 0, storage.ErrInvalid},
+		{"no time", full, Request{Type: "AT_TIMESTAMP"}, 0, field.ErrInvalid},
+		{"negative time", full, Request{Type: "AT_TIMESTAMP", Timestamp: "-5"}, 0, field.ErrInvalid},
 		{"unknown type", full, Request{Type: "FIRST"}, 0, ErrType},
 		{"type in lower case", full, Request{Type: "latest"}, 0, ErrType},
 	} {

@@ -6,7 +6,7 @@ import (
 	"math"
 	"time"
 
-	"disd/internal/storage"
+	"disd/internal/field"
 )
 
 // A Load is what a stream carried in some minutes.
@@ -48,7 +48,7 @@ func (s *Set) AutoScale(ctx context.Context) error {
 			continue
 		}
 		_, err = s.Scale(ctx, st, target, true)
-		if errors.Is(err, ErrQuota) || errors.Is(err, storage.ErrInvalid) {
+		if errors.Is(err, ErrQuota) || errors.Is(err, field.ErrInvalid) {
 			continue // recorded, or somebody was faster
 		}
 		errs = append(errs, ignoreGone(err))

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"disd/internal/storage"
+	"disd/internal/field"
 )
 
 // maxScalings is how much of the scaling history is kept (E6-R5).
@@ -15,7 +15,7 @@ const maxScalings = 100
 // Scale changes the number of active partitions to target and returns what it
 // was before. The new layout is in force and durable when it returns; uploads
 // wait meanwhile. Scaling by hand obeys the rate rules (E7-R2), automatic
-// scaling (L-16) does not. A storage.FieldError, ErrNotRunning, ErrScalingRate,
+// scaling (L-16) does not. A field.Error, ErrNotRunning, ErrScalingRate,
 // ErrQuota, ErrStreamNotFound, or an error of the engine.
 func (s *Set) Scale(ctx context.Context, st *Stream, target int, auto bool) (before int, err error) {
 	st.change.Lock()
@@ -29,7 +29,7 @@ func (s *Set) Scale(ctx context.Context, st *Stream, target int, auto bool) (bef
 	}
 	before = info.Count(Active)
 	if target < 1 || target == before {
-		return before, &storage.FieldError{Field: "target_partition_count", Reason: fmt.Sprintf("%d partitions are active", before)}
+		return before, &field.Error{Field: "target_partition_count", Reason: fmt.Sprintf("%d partitions are active", before)}
 	}
 	now := s.opts.Now()
 	if !auto && s.tooOften(info, now) {

@@ -217,7 +217,7 @@ func (s *Set) List(project string) []*Info {
 
 // Create makes a stream of n partitions, which is running and durable when it
 // returns, or nothing at all (E3). ErrStreamExists, ErrQuota, ErrSchema, a
-// storage.FieldError, or an error of the engine.
+// field.Error, or an error of the engine.
 func (s *Set) Create(ctx context.Context, project, name string, n int, set Settings) (*Info, error) {
 	if err := set.Check(); err != nil {
 		return nil, err
@@ -452,7 +452,7 @@ type Change struct {
 }
 
 // Update changes settings and returns the new description. ErrStreamNotFound,
-// ErrNotRunning, ErrSchema, or a storage.FieldError about the resulting stream.
+// ErrNotRunning, ErrSchema, or a field.Error about the resulting stream.
 func (s *Set) Update(st *Stream, c Change) (*Info, error) {
 	return s.change(st, func(info *Info) error {
 		if err := info.Running(); err != nil {

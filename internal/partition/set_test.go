@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"disd/internal/field"
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
 	"disd/internal/storage/memory"
@@ -688,9 +689,9 @@ func TestSettings(t *testing.T) {
 		{"not a schema", Settings{DataType: JSON, Schema: "x"}, ErrSchema},
 		{"not a record", Settings{DataType: JSON, Schema: `"string"`}, ErrSchema},
 		{"no fields", Settings{DataType: JSON, Schema: `{"type":"record","name":"R","fields":[]}`}, ErrSchema},
-		{"auto without minimum", Settings{DataType: Blob, AutoScale: true, AutoMax: 3}, storage.ErrInvalid},
-		{"auto without maximum", Settings{DataType: Blob, AutoScale: true, AutoMin: 3}, storage.ErrInvalid},
-		{"minimum above maximum", Settings{DataType: Blob, AutoMin: 4, AutoMax: 3}, storage.ErrInvalid},
+		{"auto without minimum", Settings{DataType: Blob, AutoScale: true, AutoMax: 3}, field.ErrInvalid},
+		{"auto without maximum", Settings{DataType: Blob, AutoScale: true, AutoMin: 3}, field.ErrInvalid},
+		{"minimum above maximum", Settings{DataType: Blob, AutoMin: 4, AutoMax: 3}, field.ErrInvalid},
 		{"auto, count outside", Settings{DataType: Blob, AutoScale: true, AutoMin: 2, AutoMax: 3}, nil},
 	} {
 		test.set.Type, test.set.Retention = Common, 24
@@ -718,7 +719,7 @@ func TestUpdate(t *testing.T) {
 		}
 	}
 	update(Change{Schema: &schema}, ErrSchema)
-	update(Change{AutoScale: &on}, storage.ErrInvalid)
+	update(Change{AutoScale: &on}, field.ErrInvalid)
 	update(Change{AutoMin: &low, AutoMax: &high}, nil)
 	b.clock.advance(time.Second)
 	update(Change{AutoScale: &on, DataType: &typ, Schema: &schema}, nil)

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"disd/internal/field"
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
 )
@@ -69,15 +70,15 @@ type Settings struct {
 }
 
 // Check holds the settings against each other (E3-R5, E3-R7, E8-R2): ErrSchema, or
-// a storage.FieldError. The ranges of single values are the caller's business.
+// a field.Error. The ranges of single values are the caller's business.
 func (c *Settings) Check() error {
 	switch {
 	case c.AutoScale && c.AutoMin < 1:
-		return &storage.FieldError{Field: "auto_scale_min_partition_count", Reason: "needed for auto scaling"}
+		return &field.Error{Field: "auto_scale_min_partition_count", Reason: "needed for auto scaling"}
 	case c.AutoScale && c.AutoMax < 1:
-		return &storage.FieldError{Field: "auto_scale_max_partition_count", Reason: "needed for auto scaling"}
+		return &field.Error{Field: "auto_scale_max_partition_count", Reason: "needed for auto scaling"}
 	case c.AutoMax > 0 && c.AutoMin > c.AutoMax:
-		return &storage.FieldError{Field: "auto_scale_min_partition_count", Reason: "larger than the maximum"}
+		return &field.Error{Field: "auto_scale_min_partition_count", Reason: "larger than the maximum"}
 	case c.Schema != "" && c.DataType == Blob:
 		return fmt.Errorf("%w: data type BLOB has none", ErrSchema)
 	case c.Schema != "":

@@ -42,15 +42,3 @@ type CorruptError struct {
 func (e *CorruptError) Error() string {
 	return fmt.Sprintf("%s: damaged at offset %d: %s", e.File, e.Offset, e.Reason)
 }
-
-// A FieldError says which member of a request cannot be accepted, and why. It
-// wraps ErrInvalid.
-type FieldError struct {
-	Field  string // as clients spell it
-	Reason string
-}
-
-func (e *FieldError) Error() string { return "invalid " + e.Field + ": " + e.Reason }
-
-// Unwrap returns ErrInvalid.
-func (e *FieldError) Unwrap() error { return ErrInvalid }

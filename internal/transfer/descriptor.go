@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"disd/internal/storage"
+	words "disd/internal/field"
 )
 
 // A Type is a kind of destination.
@@ -40,7 +40,7 @@ const secretMember = "user_password"
 
 // Parse reads a descriptor for a new task and checks it against the field table
 // of its type (4.2 to 4.7). ErrMalformed, ErrCloudTableSchema, ErrOpenTSDBSchema,
-// or a storage.FieldError about the first field that is wrong.
+// or a field.Error about the first field that is wrong.
 func Parse(t Type, raw json.RawMessage) (Descriptor, error) {
 	d, err := read(t, raw)
 	if err != nil {
@@ -178,7 +178,7 @@ func (d Descriptor) hide() (secret string) {
 }
 
 func invalid(field, reason string) error {
-	return &storage.FieldError{Field: field, Reason: reason}
+	return words.Invalid(field, reason)
 }
 
 // A kind is the documented type of a field.

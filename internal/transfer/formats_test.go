@@ -10,7 +10,7 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
-	"disd/internal/storage"
+	words "disd/internal/field"
 	"disd/internal/transfer"
 )
 
@@ -110,7 +110,7 @@ func TestFileTypes(t *testing.T) { // D-2, E22-R1, OBS-6
 		r := newRig(t, 1)
 		r.stream.DataType, r.stream.Schema = tt.data, tt.schema
 		err := r.tryCreate(`,"destination_file_type":"` + tt.kind + `"`)
-		var field *storage.FieldError
+		var field *words.Error
 		switch {
 		case tt.field == "" && !errors.Is(err, transfer.ErrSchema):
 			t.Errorf("%+v: %v", tt, err)

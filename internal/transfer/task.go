@@ -158,7 +158,7 @@ func (k *task) snapshot() Task {
 
 // Create makes a task that runs when nil is returned (TC-R1 to TC-R7). The
 // descriptor comes from Parse. An error of Streams, ErrTaskQuota, ErrTaskExists,
-// a storage.FieldError or one of the errors of destinations; nothing is stored
+// a field.Error or one of the errors of destinations; nothing is stored
 // then.
 func (t *Tasks) Create(ctx context.Context, streamID string, d Descriptor) error {
 	stream, err := t.opts.Streams.Describe(streamID)

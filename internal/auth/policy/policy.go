@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"disd/internal/auth"
-	"disd/internal/storage"
+	"disd/internal/field"
 	"disd/internal/storage/catalog"
 )
 
@@ -171,22 +171,18 @@ func (g Grant) check() ([]string, error) {
 	items := strings.Split(g.Principals, ",")
 	for i := range items {
 		if items[i] = strings.TrimSpace(items[i]); items[i] == "" {
-			return nil, invalid("principal_name", "must be domainName.* or domainName.userName, separated by commas")
+			return nil, field.Invalid("principal_name", "must be domainName.* or domainName.userName, separated by commas")
 		}
 	}
 	switch Action(g.Action) {
 	case PutRecords, GetRecords, GetStreamInfo:
 	default:
-		return nil, invalid("action_type", "must be putRecords, getRecords or getStreamInfo")
+		return nil, field.Invalid("action_type", "must be putRecords, getRecords or getStreamInfo")
 	}
 	if g.Effect != accept {
-		return nil, invalid("effect", "must be accept")
+		return nil, field.Invalid("effect", "must be accept")
 	}
 	return items, nil
-}
-
-func invalid(field, reason string) error {
-	return &storage.FieldError{Field: field, Reason: reason}
 }
 
 // resolve returns the rules of a grant. The whole grant fails when one of its
@@ -200,7 +196,7 @@ func (p *Policies) resolve(g Grant) ([]Rule, error) {
 	for _, item := range items {
 		r, ok := p.principal(item)
 		if !ok {
-			return nil, invalid("principal_name", "there is no domain or user "+item)
+			return nil, field.Invalid("principal_name", "there is no domain or user "+item)
 		}
 		r.Action = Action(g.Action)
 		list = append(list, r)

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"disd/internal/auth"
-	"disd/internal/storage"
+	"disd/internal/field"
 	"disd/internal/storage/catalog"
 )
 
@@ -83,7 +83,7 @@ func TestAdd(t *testing.T) {
 		t.Run(tt.rule, func(t *testing.T) {
 			p, _, _ := newPolicies(t)
 			err := p.Add("s", tt.grant)
-			var field *storage.FieldError
+			var field *field.Error
 			if errors.As(err, &field) != (tt.field != "") || field != nil && field.Field != tt.field {
 				t.Errorf("got %v", err)
 			}

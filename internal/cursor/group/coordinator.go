@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"disd/internal/storage"
+	"disd/internal/field"
 )
 
 // Errors of groups. All but ErrQuota are told to commits only (G-2).
@@ -111,7 +111,7 @@ type Coordinator struct {
 type groupID struct{ project, app string }
 
 // New returns a coordinator without groups. A session timeout below the minimum
-// is a storage.FieldError.
+// is a field.Error.
 func New(opts Options) (*Coordinator, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -123,13 +123,13 @@ func New(opts Options) (*Coordinator, error) {
 		opts.SessionTimeout = defaultSession
 	}
 	if opts.SessionTimeout < minSession {
-		return nil, &storage.FieldError{Field: "session timeout", Reason: fmt.Sprintf("below %v", minSession)}
+		return nil, &field.Error{Field: "session timeout", Reason: fmt.Sprintf("below %v", minSession)}
 	}
 	return &Coordinator{opts: opts, groups: make(map[groupID]*group)}, nil
 }
 
 // Join makes a client a member, or renews what it wants, and starts a round
-// unless one is under way (E43). ErrQuota, a storage.FieldError, or an error of
+// unless one is under way (E43). ErrQuota, a field.Error, or an error of
 // the topology or of the generations.
 func (c *Coordinator) Join(project, app string, r JoinRequest) (JoinReply, error) {
 	if err := r.check(); err != nil {

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"disd/internal/storage"
+	"disd/internal/field"
 )
 
 // A script talks to a coordinator about group g1 of project p, in which a
@@ -162,7 +162,7 @@ var rules = []struct {
 	}},
 	{"E43-R2", "client id and one of three subscriptions are needed", func(s *script) {
 		for _, r := range []JoinRequest{ask(""), ask("A", streams()), {ClientID: "A", Streams: []string{}, StreamIDs: []string{}}} {
-			if _, err := s.c.Join("p", "g1", r); !errors.Is(err, storage.ErrInvalid) {
+			if _, err := s.c.Join("p", "g1", r); !errors.Is(err, field.ErrInvalid) {
 				s.Errorf("join of %v: %v", r, err)
 			}
 		}
@@ -371,7 +371,7 @@ var rules = []struct {
 	{"Q-22", "members of one group", testQuota},
 	{"Q-23", "session timeout", func(s *script) {
 		for _, d := range []time.Duration{time.Second, minSession - 1, -1} {
-			if _, err := New(Options{Topology: s.world, Generations: s.world, SessionTimeout: d}); !errors.Is(err, storage.ErrInvalid) {
+			if _, err := New(Options{Topology: s.world, Generations: s.world, SessionTimeout: d}); !errors.Is(err, field.ErrInvalid) {
 				s.Errorf("session timeout of %v: %v", d, err)
 			}
 		}

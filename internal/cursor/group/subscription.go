@@ -7,16 +7,16 @@ import (
 	"slices"
 	"strings"
 
-	"disd/internal/storage"
+	"disd/internal/field"
 )
 
 // check looks at a join alone (E43-R2).
 func (r *JoinRequest) check() error {
 	if r.ClientID == "" {
-		return &storage.FieldError{Field: "clientId", Reason: "missing"}
+		return &field.Error{Field: "clientId", Reason: "missing"}
 	}
 	if len(r.Streams) == 0 && len(r.StreamIDs) == 0 && r.Pattern == "" {
-		return &storage.FieldError{Field: "interestedStream", Reason: "neither streams nor a pattern"}
+		return &field.Error{Field: "interestedStream", Reason: "neither streams nor a pattern"}
 	}
 	return nil
 }

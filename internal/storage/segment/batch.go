@@ -3,6 +3,7 @@ package segment
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 
 	"disd/internal/storage"
@@ -191,7 +192,7 @@ func cut(recs []storage.Record) (count, payload int) {
 // recs takes: batches, and bytes of them.
 func check(recs []storage.Record) (batches, bytes int, err error) {
 	if len(recs) == 0 {
-		return 0, 0, &storage.FieldError{Field: "records", Reason: "there are none"}
+		return 0, 0, fmt.Errorf("%w records: there are none", storage.ErrInvalid)
 	}
 	for i := range recs {
 		if err := recs[i].Check(); err != nil {

@@ -319,7 +319,7 @@ func (l *log) assignLocked(b *storage.Batch, now int64) {
 func (e *Engine) writableLocked(target storage.Log) (*log, error) {
 	l, ok := target.(*log)
 	if !ok || l.e != e {
-		return nil, &storage.FieldError{Field: "log", Reason: "is not of this engine"}
+		return nil, fmt.Errorf("%w log: is not of this engine", storage.ErrInvalid)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -342,7 +342,7 @@ func (e *Engine) admitLocked(ctx context.Context, size, room int64) error {
 			return err
 		}
 		if size > maxAppend {
-			return &storage.FieldError{Field: "records", Reason: "are too large together"}
+			return fmt.Errorf("%w records: are too large together", storage.ErrInvalid)
 		}
 		if err := e.healthLocked(); err != nil && !e.repairing {
 			return err

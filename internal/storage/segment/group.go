@@ -2,6 +2,7 @@ package segment
 
 import (
 	"disd/internal/storage"
+	"fmt"
 )
 
 // Sizes, magic numbers and kinds in this file are part of the format.
@@ -197,7 +198,7 @@ func validID(id storage.LogID) error {
 		ok = ok && (c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z')
 	}
 	if !ok {
-		return &storage.FieldError{Field: "log id", Reason: id.String()}
+		return fmt.Errorf("%w log id: %s", storage.ErrInvalid, id)
 	}
 	return nil
 }

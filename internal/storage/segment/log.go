@@ -138,7 +138,7 @@ func (l *log) wakeLocked() {
 func (l *log) Read(ctx context.Context, seq storage.Seq, lim storage.Limit, c *storage.Chunk) error {
 	c.Records, c.Buf = c.Records[:0], c.Buf[:0]
 	if lim.Records < 1 || lim.Bytes < 1 {
-		return &storage.FieldError{Field: "limit", Reason: "must be at least 1"}
+		return fmt.Errorf("%w limit: must be at least 1", storage.ErrInvalid)
 	}
 	f := filler{c: c, lim: lim, seq: seq}
 	err := l.read(&f)

@@ -32,7 +32,7 @@ func ParseSync(s string) (Sync, error) {
 			return Sync(i), nil
 		}
 	}
-	return 0, &storage.FieldError{Field: "sync", Reason: fmt.Sprintf("%q is none of always, interval, off", s)}
+	return 0, fmt.Errorf("%w sync: %q is none of always, interval, off", storage.ErrInvalid, s)
 }
 
 // Options of an engine. Only Dir must be set.
@@ -88,19 +88,19 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	switch {
 	case o.Dir == "":
-		return o, &storage.FieldError{Field: "Dir", Reason: "is empty"}
+		return o, fmt.Errorf("%w Dir: is empty", storage.ErrInvalid)
 	case o.Sync < SyncAlways || o.Sync > SyncOff:
-		return o, &storage.FieldError{Field: "Sync", Reason: "is unknown"}
+		return o, fmt.Errorf("%w Sync: is unknown", storage.ErrInvalid)
 	case o.SyncInterval < 0:
-		return o, &storage.FieldError{Field: "SyncInterval", Reason: "is negative"}
+		return o, fmt.Errorf("%w SyncInterval: is negative", storage.ErrInvalid)
 	case o.CommitLogSize < 2*block || o.CommitLogSize%block != 0:
-		return o, &storage.FieldError{Field: "CommitLogSize", Reason: "is no multiple of 4096 from 8192 on"}
+		return o, fmt.Errorf("%w CommitLogSize: is no multiple of 4096 from 8192 on", storage.ErrInvalid)
 	case o.SegmentSize < block:
-		return o, &storage.FieldError{Field: "SegmentSize", Reason: "is below 4096"}
+		return o, fmt.Errorf("%w SegmentSize: is below 4096", storage.ErrInvalid)
 	case o.Large < 0:
-		return o, &storage.FieldError{Field: "Large", Reason: "is negative"}
+		return o, fmt.Errorf("%w Large: is negative", storage.ErrInvalid)
 	case o.MaxPending < 0:
-		return o, &storage.FieldError{Field: "MaxPending", Reason: "is negative"}
+		return o, fmt.Errorf("%w MaxPending: is negative", storage.ErrInvalid)
 	}
 	return o, nil
 }

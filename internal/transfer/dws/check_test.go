@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"disd/internal/storage"
+	"disd/internal/field"
 	"disd/internal/transfer"
 	"disd/internal/transfer/dws"
 	"disd/test/postgres"
@@ -93,7 +93,7 @@ func TestRefusals(t *testing.T) { // TC-R6, E28-N2
 				dws.Cluster{Name: "down", ID: "1", Address: down.Addr().String(), SSLMode: "disable"},
 			)
 			err = b.opener.Check(t.Context(), target)
-			var field *storage.FieldError
+			var field *field.Error
 			switch {
 			case tt.field != "" && (!errors.As(err, &field) || field.Field != tt.field):
 				t.Errorf("got %v, want one about %s", err, tt.field)

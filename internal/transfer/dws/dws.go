@@ -15,7 +15,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"disd/internal/storage"
+	"disd/internal/field"
 	"disd/internal/transfer"
 )
 
@@ -102,7 +102,7 @@ func (c *Cluster) config() (*pgconn.Config, error) {
 }
 
 // Check implements transfer.Opener. What has no error code of its own is a
-// storage.FieldError (E28-N2).
+// field.Error (E28-N2).
 func (o *Opener) Check(ctx context.Context, t transfer.Target) error {
 	c, err := o.connect(ctx, t)
 	if err != nil {
@@ -126,7 +126,7 @@ func (o *Opener) Check(ctx context.Context, t transfer.Target) error {
 // reason returns why a task cannot be created: the error itself when it is one
 // for the caller, else that the cluster does not work.
 func reason(err error) error {
-	var field *storage.FieldError
+	var field *field.Error
 	if errors.As(err, &field) || errors.Is(err, transfer.ErrDWSCluster) {
 		return err
 	}
@@ -157,6 +157,6 @@ func refusal(err error) error {
 	return refused(fields[e.Code], e.Message)
 }
 
-func refused(field, reason string) error {
-	return fmt.Errorf("%w: %w", transfer.ErrRefused, &storage.FieldError{Field: field, Reason: reason})
+func refused(name, reason string) error {
+	return fmt.Errorf("%w: %w", transfer.ErrRefused, field.Invalid(name, reason))
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"disd/internal/storage"
+	"disd/internal/field"
 	"disd/internal/transfer"
 )
 
@@ -156,7 +156,7 @@ func (l *layout) columns() []string {
 func (l *layout) checkNamed() error {
 	for _, name := range l.named {
 		if !slices.Contains(l.all, name) {
-			return &storage.FieldError{Field: "dws_table_columns", Reason: "the table has no column " + name}
+			return &field.Error{Field: "dws_table_columns", Reason: "the table has no column " + name}
 		}
 	}
 	return nil
@@ -170,11 +170,11 @@ func (c *session) checkRights(ctx context.Context, l *layout) error {
 		return err
 	}
 	if rows[0][0] != "t" {
-		return &storage.FieldError{Field: "user_name", Reason: "may not insert into the table"}
+		return &field.Error{Field: "user_name", Reason: "may not insert into the table"}
 	}
 	there, err := c.exists(ctx, l.schema, progressTable)
 	if err == nil && !there && rows[0][1] != "t" {
-		err = &storage.FieldError{Field: "user_name", Reason: "may not create the table " + progressTable + " in the schema"}
+		err = &field.Error{Field: "user_name", Reason: "may not create the table " + progressTable + " in the schema"}
 	}
 	return err
 }

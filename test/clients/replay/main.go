@@ -150,7 +150,7 @@ func vectors() (all []vector, k key, err error) {
 }
 
 func decode(file string, into any) error {
-	raw, err := os.ReadFile("../../../internal/auth/testdata/" + file)
+	raw, err := os.ReadFile("../../../internal/sign/testdata/" + file)
 	if err != nil {
 		return err
 	}

@@ -1,9 +1,9 @@
-package auth
+package sign
 
 import (
+	"cmp"
 	"net/http"
 	"net/textproto"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,17 +24,17 @@ const (
 	allVariants    variant = 1<<iota - 1
 )
 
-// A canonical is what a signature covers, of a request that was received.
-type canonical struct {
+// A Text is what a signature covers, of a request that was received or will be sent:
+// the canonical request without its last line, the payload.
+type Text struct {
 	method  string
 	path    string // decoded once as a whole (S-3)
 	prefix  string // where the server is mounted, "" for the root
-	query   []param
+	query   Query
+	date    string // X-Sdk-Date
 	signed  string // SignedHeaders
 	headers []header
 }
-
-type param struct{ name, value string }
 
 // A header is one signed name with its values, trimmed, in order.
 type header struct {
@@ -42,8 +42,13 @@ type header struct {
 	values []string
 }
 
-func newCanonical(r *http.Request, s *signature, prefix string) *canonical {
-	c := &canonical{method: r.Method, path: r.URL.Path, prefix: prefix, query: parseQuery(r.URL.RawQuery), signed: s.signed}
+// NewText returns the text of a request for a signature. The server is mounted at
+// prefix, which some clients do not sign (S-9); "" is the root.
+func NewText(r *http.Request, s *Signature, prefix string) *Text {
+	c := &Text{
+		method: r.Method, path: r.URL.Path, prefix: prefix, query: ParseQuery(r.URL.RawQuery),
+		date: r.Header.Get(DateHeader), signed: s.signed,
+	}
 	for _, name := range s.names {
 		c.headers = append(c.headers, header{name, headerValues(r, name)})
 	}
@@ -53,7 +58,7 @@ func newCanonical(r *http.Request, s *signature, prefix string) *canonical {
 // headerValues returns the values of a header of the list (S-5, S-7).
 func headerValues(r *http.Request, name string) []string {
 	if name == "host" {
-		return []string{r.Host}
+		return []string{cmp.Or(r.Host, r.URL.Host)}
 	}
 	values := r.Header[textproto.CanonicalMIMEHeaderKey(name)]
 	if name == "content-length" && values == nil && r.ContentLength >= 0 {
@@ -70,36 +75,16 @@ func headerValues(r *http.Request, name string) []string {
 	return trimmed
 }
 
-// parseQuery splits and decodes a raw query (S-4).
-func parseQuery(raw string) []param {
-	var q []param
-	for piece := range strings.SplitSeq(raw, "&") {
-		if piece != "" {
-			name, value, _ := strings.Cut(piece, "=")
-			q = append(q, param{unescape(name), unescape(value)})
-		}
-	}
-	return q
-}
-
-// unescape decodes a piece, or leaves it as it is when it was never encoded.
-func unescape(s string) string {
-	if t, err := url.QueryUnescape(s); err == nil {
-		return t
-	}
-	return strings.ReplaceAll(s, "+", " ")
-}
-
 // variants returns the deviations that would change the text.
-func (c *canonical) variants() variant {
+func (c *Text) variants() variant {
 	var v variant
 	seen := make(map[string]bool, len(c.query))
 	for _, p := range c.query {
-		lower := strings.ToLower(p.name)
-		if p.value == "" {
+		lower := strings.ToLower(p.Name)
+		if p.Value == "" {
 			v |= bareNames
 		}
-		if lower != p.name {
+		if lower != p.Name {
 			v |= lowerNames | firstValues
 		}
 		if seen[lower] {
@@ -125,7 +110,7 @@ func (c *canonical) variants() variant {
 }
 
 // append appends the canonical request, up to the payload hash (S-2).
-func (c *canonical) append(b []byte, v variant) []byte {
+func (c *Text) append(b []byte, v variant) []byte {
 	b = append(append(b, c.method...), '\n')
 	b = append(c.appendPath(b, v), '\n')
 	b = append(appendQuery(b, c.query, v), '\n')
@@ -162,7 +147,7 @@ func withoutPort(host string) string {
 	return host[:i]
 }
 
-func (c *canonical) appendPath(b []byte, v variant) []byte {
+func (c *Text) appendPath(b []byte, v variant) []byte {
 	path := c.path
 	if v&pathUnprefixed != 0 {
 		path = strings.TrimPrefix(path, c.prefix)
@@ -180,45 +165,45 @@ func (c *canonical) appendPath(b []byte, v variant) []byte {
 }
 
 // appendQuery appends the canonical query (S-4).
-func appendQuery(b []byte, query []param, v variant) []byte {
-	q := make([]param, len(query))
+func appendQuery(b []byte, query Query, v variant) []byte {
+	q := make(Query, len(query))
 	for i, p := range query {
 		if v&lowerNames != 0 {
-			p.name = strings.ToLower(p.name)
+			p.Name = strings.ToLower(p.Name)
 		}
-		q[i] = param{escape(p.name), escape(p.value)}
+		q[i] = Param{escape(p.Name), escape(p.Value)}
 	}
 	if v&firstValues != 0 {
 		q = firstOfEach(q)
-		slices.SortStableFunc(q, func(a, b param) int { return strings.Compare(strings.ToLower(a.name), strings.ToLower(b.name)) })
+		slices.SortStableFunc(q, func(a, b Param) int { return strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)) })
 	} else {
-		slices.SortFunc(q, param.compare)
+		slices.SortFunc(q, Param.compare)
 	}
 	for i, p := range q {
 		if i > 0 {
 			b = append(b, '&')
 		}
-		b = append(b, p.name...)
-		if p.value != "" || v&bareNames == 0 {
-			b = append(append(b, '='), p.value...)
+		b = append(b, p.Name...)
+		if p.Value != "" || v&bareNames == 0 {
+			b = append(append(b, '='), p.Value...)
 		}
 	}
 	return b
 }
 
-func (p param) compare(o param) int {
-	if c := strings.Compare(p.name, o.name); c != 0 {
+func (p Param) compare(o Param) int {
+	if c := strings.Compare(p.Name, o.Name); c != 0 {
 		return c
 	}
-	return strings.Compare(p.value, o.value)
+	return strings.Compare(p.Value, o.Value)
 }
 
 // firstOfEach drops all but the first of each name.
-func firstOfEach(q []param) []param {
+func firstOfEach(q Query) Query {
 	seen := make(map[string]bool, len(q))
-	return slices.DeleteFunc(q, func(p param) bool {
-		again := seen[p.name]
-		seen[p.name] = true
+	return slices.DeleteFunc(q, func(p Param) bool {
+		again := seen[p.Name]
+		seen[p.Name] = true
 		return again
 	})
 }
