@@ -3,16 +3,16 @@ package partition
 import (
 	"fmt"
 
-	"github.com/twmb/avro"
+	"disd/internal/schema"
 )
 
 // checkSchema accepts an Avro record with at least one field (E3-R5).
 func checkSchema(text string) error {
-	s, err := avro.Parse(text)
+	root, err := schema.Parse(text)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrSchema, err)
 	}
-	if root := s.Root(); root.Type != "record" || len(root.Fields) == 0 {
+	if root.Type != "record" || len(root.Fields) == 0 {
 		return fmt.Errorf("%w: not a record with fields", ErrSchema)
 	}
 	return nil

@@ -9,8 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/twmb/avro"
-
+	"disd/internal/schema"
 	"disd/internal/storage/catalog"
 	"disd/internal/transfer/format"
 )
@@ -229,23 +228,23 @@ func (d Descriptor) attributes() (names []string) {
 
 // attributes of JSON data, as its Avro schema describes them.
 type attributes struct {
-	root  *avro.SchemaNode
-	named map[string]*avro.SchemaNode
+	root  *schema.Node
+	named map[string]*schema.Node
 }
 
 func parseSchema(text string) (*attributes, error) {
-	s, err := avro.Parse(text)
+	root, err := schema.Parse(text)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSchema, err)
 	}
-	a := &attributes{s.Root(), make(map[string]*avro.SchemaNode)}
+	a := &attributes{root, make(map[string]*schema.Node)}
 	a.collect(a.root)
 	return a, nil
 }
 
 // collect notes the named records, to which other places may refer, with or
 // without their namespace.
-func (a *attributes) collect(n *avro.SchemaNode) {
+func (a *attributes) collect(n *schema.Node) {
 	if n == nil {
 		return
 	}
@@ -267,7 +266,7 @@ func (a *attributes) collect(n *avro.SchemaNode) {
 // dotted path into nested objects (CT-4).
 func (a *attributes) has(path string) bool { return a.find(a.root, path) }
 
-func (a *attributes) find(n *avro.SchemaNode, path string) bool {
+func (a *attributes) find(n *schema.Node, path string) bool {
 	if named := a.named[n.Type]; named != nil {
 		n = named
 	}

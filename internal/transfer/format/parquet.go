@@ -13,7 +13,8 @@ import (
 	"github.com/golang/snappy"
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress"
-	"github.com/twmb/avro"
+
+	"disd/internal/schema"
 )
 
 // A Parquet is the form of Parquet files whose columns are the attributes of an
@@ -26,16 +27,15 @@ type Parquet struct {
 
 // NewParquet returns the form for a schema. Its error says which part of the
 // schema is not Avro, or has no counterpart in Parquet.
-func NewParquet(schema string) (*Parquet, error) {
-	s, err := avro.Parse(schema)
+func NewParquet(text string) (*Parquet, error) {
+	root, err := schema.Parse(text)
 	if err != nil {
 		return nil, err
 	}
-	root := s.Root()
 	if root.Type != "record" {
 		return nil, errors.New("the schema is not a record")
 	}
-	c := compiler{named: make(map[string]*avro.SchemaNode)}
+	c := compiler{named: make(map[string]*schema.Node)}
 	form, n, err := c.compile(root, levels{})
 	if err != nil {
 		return nil, err
@@ -272,13 +272,13 @@ const (
 
 // A compiler turns Avro into Parquet. Its errors name the place.
 type compiler struct {
-	named  map[string]*avro.SchemaNode // by full name
-	within []string                    // full names of the records around, the innermost last
+	named  map[string]*schema.Node // by full name
+	within []string                // full names of the records around, the innermost last
 	depth  int
 	leaves int
 }
 
-func (c *compiler) compile(n *avro.SchemaNode, at levels) (parquet.Node, node, error) {
+func (c *compiler) compile(n *schema.Node, at levels) (parquet.Node, node, error) {
 	if c.depth++; c.depth > maxDepth {
 		return nil, nil, fmt.Errorf("is nested deeper than %d", maxDepth)
 	}
@@ -309,7 +309,7 @@ func (c *compiler) compile(n *avro.SchemaNode, at levels) (parquet.Node, node, e
 
 // resolve returns the type that a name means: in the namespace of the record
 // around it, unless it has its own.
-func (c *compiler) resolve(name string) *avro.SchemaNode {
+func (c *compiler) resolve(name string) *schema.Node {
 	if len(c.within) > 0 && !strings.Contains(name, ".") {
 		around := c.within[len(c.within)-1]
 		if named := c.named[around[:strings.LastIndexByte(around, '.')+1]+name]; named != nil {
@@ -319,14 +319,14 @@ func (c *compiler) resolve(name string) *avro.SchemaNode {
 	return c.named[name]
 }
 
-func fullName(n *avro.SchemaNode) string {
+func fullName(n *schema.Node) string {
 	if n.Namespace == "" || strings.Contains(n.Name, ".") {
 		return n.Name
 	}
 	return n.Namespace + "." + n.Name
 }
 
-func (c *compiler) compileRecord(n *avro.SchemaNode, at levels) (parquet.Node, node, error) {
+func (c *compiler) compileRecord(n *schema.Node, at levels) (parquet.Node, node, error) {
 	name := fullName(n)
 	if slices.Contains(c.within, name) {
 		return nil, nil, fmt.Errorf("record %s contains itself", name)
@@ -364,7 +364,7 @@ func ordered(g parquet.Group, index map[string]int) *orderedGroup {
 
 func (g *orderedGroup) Fields() []parquet.Field { return g.fields }
 
-func (c *compiler) compileMap(n *avro.SchemaNode, at levels) (parquet.Node, node, error) {
+func (c *compiler) compileMap(n *schema.Node, at levels) (parquet.Node, node, error) {
 	d := &dictionary{key: leaf{c.leaves, readString}, depth: at.repetition + 1}
 	c.leaves++
 	form, sub, err := c.compile(n.Values, levels{at.repetition + 1, at.definition + 1})
@@ -376,8 +376,8 @@ func (c *compiler) compileMap(n *avro.SchemaNode, at levels) (parquet.Node, node
 }
 
 // compileUnion takes the unions that Parquet knows: something or null.
-func (c *compiler) compileUnion(n *avro.SchemaNode, at levels) (parquet.Node, node, error) {
-	var some *avro.SchemaNode
+func (c *compiler) compileUnion(n *schema.Node, at levels) (parquet.Node, node, error) {
+	var some *schema.Node
 	nullable := false
 	for i := range n.Branches {
 		switch b := &n.Branches[i]; {
@@ -402,7 +402,7 @@ func (c *compiler) compileUnion(n *avro.SchemaNode, at levels) (parquet.Node, no
 	return parquet.Optional(form), optional{sub}, nil
 }
 
-func (c *compiler) compileLeaf(n *avro.SchemaNode) (parquet.Node, node, error) {
+func (c *compiler) compileLeaf(n *schema.Node) (parquet.Node, node, error) {
 	form, read, err := column(n)
 	if err != nil {
 		return nil, nil, err
@@ -417,7 +417,7 @@ func (c *compiler) compileLeaf(n *avro.SchemaNode) (parquet.Node, node, error) {
 // column returns the type of a column and how its values are read. Logical types
 // that Avro does not define, or that have no counterpart, are left aside. An enum
 // is a string, because some readers take Parquet's own for bytes.
-func column(n *avro.SchemaNode) (parquet.Node, reading, error) {
+func column(n *schema.Node) (parquet.Node, reading, error) {
 	switch n.Type + " " + n.LogicalType {
 	case "bytes decimal", "fixed decimal":
 		return decimalColumn(n)
@@ -469,7 +469,7 @@ func column(n *avro.SchemaNode) (parquet.Node, reading, error) {
 }
 
 // decimalColumn takes the smallest type that holds the precision.
-func decimalColumn(n *avro.SchemaNode) (parquet.Node, reading, error) {
+func decimalColumn(n *schema.Node) (parquet.Node, reading, error) {
 	if n.Precision < 1 || n.Precision > maxPrecision || n.Scale < 0 || n.Scale > n.Precision {
 		return nil, nil, fmt.Errorf("is decimal with a precision other than 1 to %d or a scale beyond it", maxPrecision)
 	}
