@@ -3,7 +3,6 @@ package segment
 import (
 	"errors"
 	"fmt"
-	"path"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -19,11 +18,11 @@ const (
 )
 
 // maxSealed is how many generations may wait for the flusher beside the one
-// that takes appends, maxPinned how many more that could not be flushed in
+// that takes appends, maxUnfinished how many more that could not be flushed in
 // whole.
 const (
-	maxSealed = 2
-	maxPinned = 8
+	maxSealed     = 2
+	maxUnfinished = 8
 )
 
 // wave is how many logs are written before the first of them is synced: the
@@ -37,12 +36,25 @@ const (
 	syncWorkers  = 16
 )
 
-// flushLoop is the flusher.
-func (e *Engine) flushLoop() {
+// flusher owns all files but the active commit log file: it moves published
+// records to segments, writes the manifest and provides commit log files. All
+// but shared is its own.
+type flusher struct {
+	*shared
+	first      uint64 // the lowest commit log file the manifest needs
+	flushed    uint64 // the next group as the manifest knows it
+	fileNumber uint64 // number of the next commit log file
+	free       []*commitFile
+	obsolete   []string // segment files to delete
+	idleMark   int64
+}
+
+// run does what there is to do whenever there is something.
+func (f *flusher) run(stop <-chan struct{}) {
 	retry := time.NewTimer(time.Hour)
 	retry.Stop()
-	idle := time.NewTicker(max(e.opt.IdleFlush, 1))
-	if e.opt.IdleFlush < 0 {
+	idle := time.NewTicker(max(f.opt.IdleFlush, 1))
+	if f.opt.IdleFlush < 0 {
 		idle.Stop()
 	}
 	defer retry.Stop()
@@ -50,20 +62,20 @@ func (e *Engine) flushLoop() {
 	var pause time.Duration
 	for {
 		select {
-		case <-e.kick:
+		case <-f.kick:
 		case <-retry.C:
 		case <-idle.C:
-			e.sealIdle()
+			f.sealIdle()
 			continue
-		case <-e.stopFlush:
-			if err := e.maintain(); err != nil {
-				e.opt.Logger.Error("last flush failed", "error", err)
+		case <-stop:
+			if err := f.maintain(); err != nil {
+				f.opt.Logger.Error("last flush failed", "error", err)
 			}
 			return
 		}
-		if err := e.maintain(); err != nil {
+		if err := f.maintain(); err != nil {
 			pause = min(max(2*pause, firstRetry), lastRetry)
-			e.opt.Logger.Error("flush failed", "error", err, "next", pause)
+			f.opt.Logger.Error("flush failed", "error", err, "next", pause)
 			retry.Reset(pause)
 		} else {
 			pause = 0
@@ -73,22 +85,22 @@ func (e *Engine) flushLoop() {
 
 // sealIdle asks for a flush of what is in memory if nothing was committed for
 // a while.
-func (e *Engine) sealIdle() {
-	groups := e.stats.groups.Load()
-	if groups != e.idleMark {
-		e.idleMark = groups
+func (f *flusher) sealIdle() {
+	groups := f.stats.groups.Load()
+	if groups != f.idleMark {
+		f.idleMark = groups
 		return
 	}
-	e.mu.Lock()
-	idle := e.owedNow > 0
-	e.roll = e.roll || idle
-	e.resting = e.resting || idle
+	f.mu.Lock()
+	idle := f.unsealed
+	f.roll = f.roll || idle
+	f.resting = f.resting || idle
 	if idle {
-		e.arena.free, e.arena.spare = nil, nil
+		f.arena.free, f.arena.spare = nil, nil
 	}
-	e.mu.Unlock()
+	f.mu.Unlock()
 	if idle {
-		signal(e.wake)
+		signal(f.wake)
 	}
 }
 
@@ -111,136 +123,136 @@ func (o outcome) err() error { return errors.Join(o.flush, o.file) }
 // maintain does all there is to do: flush, delete, provide a file. It returns
 // why something is still to be done. A first failure is not told to anyone: it
 // is tried again at once.
-func (e *Engine) maintain() error {
-	w, o := e.attempt(false)
+func (f *flusher) maintain() error {
+	w, o := f.attempt(false)
 	if err := o.err(); err != nil {
-		e.stats.flushErrors.Add(1)
-		e.opt.Logger.Warn("flush failed, trying again", "error", err)
-		w, o = e.attempt(true)
+		f.stats.flushErrors.Add(1)
+		f.opt.Logger.Warn("flush failed, trying again", "error", err)
+		w, o = f.attempt(true)
 	}
-	e.settle(o)
+	f.report(o)
 	if w.resting && o.err() == nil {
 		debug.FreeOSMemory() // of the tails, which are garbage now
 	}
 	return o.err()
 }
 
-func (e *Engine) attempt(last bool) (w work, o outcome) {
-	w = e.collect()
+func (f *flusher) attempt(last bool) (w work, o outcome) {
+	w = f.collect()
 	w.last = last
 	// The committer may be waiting: give it a file first if there is one.
 	// If not, there may be one after the flush.
-	first := e.provide()
-	o.committed, o.flush = e.flush(&w)
-	if o.file = e.provide(); o.file == nil && first != nil {
-		e.opt.Logger.Warn("making a commit log file failed at first", "error", first)
+	first := f.provide()
+	o.committed, o.flush = f.flush(&w)
+	if o.file = f.provide(); o.file == nil && first != nil {
+		f.opt.Logger.Warn("making a commit log file failed at first", "error", first)
 	}
 	return w, o
 }
 
-func (e *Engine) collect() work {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+func (f *flusher) collect() work {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	w := work{
-		gens: slices.Clone(e.sealed), removed: slices.Clone(e.removed), trimmed: e.trimmed,
-		resting: e.resting && len(e.sealed) > 0,
+		gens: slices.Clone(f.sealed), removed: slices.Clone(f.removed), trimmed: f.trimmed,
+		resting: f.resting && len(f.sealed) > 0,
 	}
-	e.trimmed = nil
+	f.trimmed = nil
 	if w.resting {
-		e.resting = false
+		f.resting = false
 	}
-	e.repairing, e.broke = e.down != nil, false
+	f.repairing, f.broke = f.down != nil, false
 	return w
 }
 
-// settle tells everyone how it went. A commit log that failed can go on as
+// report tells everyone how it went. A commit log that failed can go on as
 // soon as the manifest is past its file. A flush that fails stops appends only
 // when there is no more file to append to and none can be had.
-func (e *Engine) settle(o outcome) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.cond.Broadcast()
-	if e.broke {
+func (f *flusher) report(o outcome) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cond.Broadcast()
+	if f.broke {
 		return // meanwhile; that is seen to next
 	}
-	waiting, pinned := e.sealedLocked()
-	stuck := e.spare == nil && e.want == wantNow &&
-		(o.file != nil || pinned >= maxPinned || !o.committed && waiting >= maxSealed)
+	waiting, unfinished := f.sealedLocked()
+	stuck := f.spare == nil && f.want == wantNow &&
+		(o.file != nil || unfinished >= maxUnfinished || !o.committed && waiting >= maxSealed)
 	switch {
-	case stuck || !o.committed && e.down != nil:
-		e.down = fmt.Errorf("%w: %w", storage.ErrUnavailable, o.err())
+	case stuck || !o.committed && f.down != nil:
+		f.down = fmt.Errorf("%w: %w", storage.ErrUnavailable, o.err())
 	case o.committed:
-		e.down = nil
+		f.down = nil
 	}
-	e.repairing = false
-	e.signalRoomLocked()
+	f.repairing = false
+	f.signalRoomLocked()
 }
 
 // provide makes the next commit log file ready if one is wanted. One that is
 // wanted later is left for later when the disk has no room for it: there will be
 // one to recycle.
-func (e *Engine) provide() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	want, room := e.want, int64(0)
-	waiting, pinned := e.sealedLocked()
-	if len(e.free) == 0 {
-		room = e.opt.CommitLogSize
+func (f *flusher) provide() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	want, room := f.want, int64(0)
+	waiting, unfinished := f.sealedLocked()
+	if len(f.free) == 0 {
+		room = f.opt.CommitLogSize
 	}
-	if want == wantNone || e.spare != nil || room > 0 && (waiting >= maxSealed || pinned >= maxPinned) {
+	if want == wantNone || f.spare != nil || room > 0 && (waiting >= maxSealed || unfinished >= maxUnfinished) {
 		return nil
 	}
-	if err := e.claimLocked(room); err != nil {
+	if err := f.space.take(room); err != nil {
 		if want == wantLater {
 			return nil
 		}
 		return err
 	}
-	e.mu.Unlock()
-	c, err := e.makeFile(want == wantLater)
-	e.mu.Lock()
-	e.owed -= room // it has it
+	f.mu.Unlock()
+	c, err := f.makeFile(want == wantLater)
+	f.mu.Lock()
+	f.space.spend(room) // it has it
 	if err != nil {
 		return err
 	}
-	e.spare = c
-	e.cond.Broadcast()
+	f.spare = c
+	f.cond.Broadcast()
 	return nil
 }
 
 // relieve gives the committer a file if it came to need one during a long flush.
 // If it cannot, the attempt after the flush says why.
-func (e *Engine) relieve() {
-	e.mu.Lock()
-	waits := e.want == wantNow
-	e.mu.Unlock()
+func (f *flusher) relieve() {
+	f.mu.Lock()
+	waits := f.want == wantNow
+	f.mu.Unlock()
 	if waits {
-		_ = e.provide()
+		_ = f.provide()
 	}
 }
 
 // sealedLocked returns how many generations wait to be flushed, and how many
 // a flush could not finish.
-func (e *Engine) sealedLocked() (waiting, pinned int) {
-	for _, g := range e.sealed {
-		if g.pinned {
-			pinned++
+func (s *shared) sealedLocked() (waiting, unfinished int) {
+	for _, g := range s.sealed {
+		if g.unfinished {
+			unfinished++
 		}
 	}
-	return len(e.sealed) - pinned, pinned
+	return len(s.sealed) - unfinished, unfinished
 }
 
 // makeFile recycles a file, or makes one if there is none.
-func (e *Engine) makeFile(zero bool) (*commitFile, error) {
-	number := e.fileNumber
-	e.fileNumber++
-	if len(e.free) == 0 {
-		return createCommitFile(e.opt.FS, e.opt.Dir, number, e.opt.CommitLogSize, zero)
+func (f *flusher) makeFile(zero bool) (*commitFile, error) {
+	number := f.fileNumber
+	f.fileNumber++
+	if len(f.free) == 0 {
+		return createCommitFile(f.opt.FS, f.opt.Dir, number, f.opt.CommitLogSize, zero)
 	}
-	c := e.free[0]
-	e.free = e.free[1:]
-	if err := c.recycle(e.opt.FS, e.opt.Dir, number, e.opt.CommitLogSize); err != nil {
-		return nil, errors.Join(err, c.close(), e.opt.FS.Remove(c.name))
+	c := f.free[0]
+	f.free = f.free[1:]
+	if err := c.recycle(f.opt.FS, f.opt.Dir, number, f.opt.CommitLogSize); err != nil {
+		return nil, errors.Join(err, c.close(), f.opt.FS.Remove(c.name))
 	}
 	return c, nil
 }
@@ -249,53 +261,53 @@ func (e *Engine) makeFile(zero bool) (*commitFile, error) {
 // the commit point: before it, a crash leaves bytes in segment files that
 // nobody looks at, and the commit log that still has them. committed reports
 // whether the manifest got written.
-func (e *Engine) flush(w *work) (committed bool, err error) {
+func (f *flusher) flush(w *work) (committed bool, err error) {
 	if len(w.gens)+len(w.removed)+len(w.trimmed) == 0 {
-		return true, e.deleteVictims()
+		return true, f.deleteObsolete()
 	}
-	kept, err := e.removeLogs(w.removed)
-	jobs := e.jobs(w.gens)
+	kept, err := f.removeLogs(w.removed)
+	jobs := f.jobs(w.gens)
 	for _, l := range w.trimmed {
 		l.trimWritten()
 	}
 	for some := range slices.Chunk(jobs, wave) {
-		e.relieve()
-		err = errors.Join(err, e.runWave(some))
+		f.relieve()
+		err = errors.Join(err, f.runWave(some))
 	}
 	rest := unfinished(w.gens, jobs)
-	m := e.manifest(w, rest, kept)
-	if werr := m.write(e.opt.FS, e.opt.Dir); werr != nil {
-		e.mu.Lock()
-		e.trimmed = append(e.trimmed, w.trimmed...)
-		e.mu.Unlock()
+	m := f.manifest(w, rest, kept)
+	if werr := m.write(f.opt.FS, f.opt.Dir); werr != nil {
+		f.mu.Lock()
+		f.trimmed = append(f.trimmed, w.trimmed...)
+		f.mu.Unlock()
 		return false, errors.Join(err, werr)
 	}
 	// From here on the files below m.file are not needed, and what the
 	// segments hold is never written again.
-	e.first, e.flushed = m.file, m.group
-	e.stats.flushes.Add(1)
+	f.first, f.flushed = m.file, m.group
+	f.stats.flushes.Add(1)
 	for _, j := range jobs {
-		e.publishWritten(j.l)
+		f.publishWritten(j.l)
 		if j.err == nil || w.last {
 			j.l.refuse(j.err)
 		}
 	}
 	for _, l := range w.trimmed {
-		e.publishWritten(l)
+		f.publishWritten(l)
 	}
-	done := e.settleWork(w, rest, kept)
-	return true, errors.Join(err, e.release(done), e.deleteVictims())
+	done := f.finish(w, jobs, rest, kept)
+	return true, errors.Join(err, f.release(done), f.deleteObsolete())
 }
 
 // jobs returns one job for each log of gens that has something to write.
-func (e *Engine) jobs(gens []*generation) []*job {
+func (f *flusher) jobs(gens []*generation) []*job {
 	var jobs []*job
 	seen := map[*log]bool{}
 	for _, g := range gens {
 		for _, l := range g.logs {
 			if !seen[l] {
 				seen[l] = true
-				jobs = append(jobs, newJob(e, l))
+				jobs = append(jobs, newJob(f, l))
 			}
 		}
 	}
@@ -311,7 +323,7 @@ func unfinished(gens []*generation, jobs []*job) (rest []*generation) {
 	for _, g := range gens {
 		left := slices.DeleteFunc(slices.Clone(g.logs), func(l *log) bool { return !failed[l] })
 		if len(left) > 0 {
-			rest = append(rest, &generation{files: g.files, logs: left, next: g.next, owed: g.owed, pinned: true})
+			rest = append(rest, &generation{files: g.files, logs: left, next: g.next, unfinished: true})
 		}
 	}
 	return rest
@@ -319,8 +331,8 @@ func unfinished(gens []*generation, jobs []*job) (rest []*generation) {
 
 // manifest returns what is true once everything but rest is written and all
 // removed logs of w but kept are deleted.
-func (e *Engine) manifest(w *work, rest []*generation, kept []*log) *manifest {
-	m := &manifest{dir: e.dirID, file: e.first, group: e.flushed}
+func (f *flusher) manifest(w *work, rest []*generation, kept []*log) *manifest {
+	m := &manifest{dir: f.dirID, file: f.first, group: f.flushed}
 	for _, g := range w.gens {
 		m.group = max(m.group, g.next)
 		for _, c := range g.files {
@@ -332,16 +344,16 @@ func (e *Engine) manifest(w *work, rest []*generation, kept []*log) *manifest {
 			m.file = min(m.file, c.number)
 		}
 	}
-	e.mu.Lock()
-	m.log = e.committedLog
-	logs := make([]*log, 0, len(e.ids)+len(kept))
-	for _, l := range e.ids {
+	f.mu.Lock()
+	m.log = f.committedLog
+	logs := make([]*log, 0, len(f.ids)+len(kept))
+	for _, l := range f.ids {
 		if l.born {
 			logs = append(logs, l)
 		}
 	}
-	logs = append(logs, e.removed[len(w.removed):]...) // meanwhile: w may have made files of them
-	e.mu.Unlock()
+	logs = append(logs, f.removed[len(w.removed):]...) // meanwhile: w may have made files of them
+	f.mu.Unlock()
 	logs = append(logs, kept...)
 	m.logs = make([]logState, len(logs))
 	for i, l := range logs {
@@ -355,11 +367,11 @@ func (l *log) state() logState {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := logState{number: l.number, id: l.id, removed: l.removed, suspect: l.suspect, next: l.next, time: l.time}
-	if l.done < len(l.tail) {
-		s.next, s.time = l.tail[l.done].first, l.before(l.done)
+	if l.files.done < len(l.tail) {
+		s.next, s.time = l.tail[l.files.done].first, l.before(l.files.done)
 	}
 	s.oldest = min(l.oldest, s.next)
-	for _, seg := range l.written {
+	for _, seg := range l.files.written {
 		s.spans = append(s.spans, seg.span)
 	}
 	return s
@@ -370,33 +382,41 @@ func (l *log) before(i int) int64 {
 	if i > 0 {
 		return l.tail[i-1].time
 	}
-	return l.writtenTime
+	return l.files.writtenTime
 }
 
 // trimWritten drops the segments without any record that can be read.
 func (l *log) trimWritten() {
 	oldest, _ := l.Bounds()
-	for len(l.written) > 0 && l.written[0].next <= oldest {
-		l.victims = append(l.victims, l.written[0].name)
-		l.written = l.written[1:]
+	for len(l.files.written) > 0 && l.files.written[0].next <= oldest {
+		l.files.obsolete = append(l.files.obsolete, l.files.written[0].name)
+		l.files.written = l.files.written[1:]
 	}
 }
 
 // publishWritten lets readers use the files instead of the memory.
-func (e *Engine) publishWritten(l *log) {
-	e.victims = append(e.victims, l.victims...)
-	l.victims = nil
+func (f *flusher) publishWritten(l *log) {
+	f.obsolete = append(f.obsolete, l.files.obsolete...)
+	l.files.obsolete = nil
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.writtenTime = l.before(l.done)
-	if l.done == len(l.tail) {
+	l.files.writtenTime = l.before(l.files.done)
+	if l.files.done == len(l.tail) {
 		l.tail = nil
 	} else {
-		l.tail = slices.Clone(l.tail[l.done:])
+		l.tail = slices.Clone(l.tail[l.files.done:])
 	}
-	l.segs = l.written
-	l.sealed -= l.done
-	l.done = 0
+	l.segs = l.files.written
+	l.sealed -= l.files.done
+	l.files.done = 0
+}
+
+// paid notes that owed bytes are not set aside for l any more.
+func (l *log) paid(owed int64) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.owedSealed -= owed
+	return owed
 }
 
 // refuse lets l take no more appends if err is why its tail could not be
@@ -410,107 +430,24 @@ func (l *log) refuse(err error) {
 	}
 }
 
-// settleWork forgets what is done and returns the finished generations' files.
-func (e *Engine) settleWork(w *work, rest []*generation, kept []*log) (files []*commitFile) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.sealed = append(rest, e.sealed[len(w.gens):]...)
-	e.removed = append(kept, e.removed[len(w.removed):]...)
+// finish forgets what is done and returns the finished generations' files.
+func (f *flusher) finish(w *work, jobs []*job, rest []*generation, kept []*log) (files []*commitFile) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, j := range jobs {
+		if j.err == nil {
+			f.space.spend(j.l.paid(j.owed))
+		}
+	}
+	f.sealed = append(rest, f.sealed[len(w.gens):]...)
+	f.removed = append(kept, f.removed[len(w.removed):]...)
 	for _, g := range w.gens {
-		e.owed -= g.owed
 		files = append(files, g.files...)
 	}
 	for _, g := range rest {
-		e.owed += g.owed
 		files = slices.DeleteFunc(files, func(c *commitFile) bool { return slices.Contains(g.files, c) })
 	}
 	return files
-}
-
-// release makes files free for new groups, except those that failed, which are
-// deleted, and those that are damaged, which are put aside.
-func (e *Engine) release(files []*commitFile) (err error) {
-	for _, c := range files {
-		switch {
-		case c.damaged:
-			aside := e.opt.Dir + "/" + damagedName(c.number)
-			err = errors.Join(err, c.close(), e.opt.FS.Rename(c.name, aside), e.opt.FS.SyncDir(e.opt.Dir))
-		case c.failed || len(e.free) > 0:
-			err = errors.Join(err, c.close(), e.opt.FS.Remove(c.name))
-		default:
-			e.free = append(e.free, c)
-		}
-	}
-	return err
-}
-
-// deleteVictims deletes segment files that no manifest lists. What cannot be
-// deleted is tried again.
-func (e *Engine) deleteVictims() (err error) {
-	e.victims = slices.DeleteFunc(e.victims, func(name string) bool {
-		rerr := e.opt.FS.Remove(name)
-		if errors.Is(rerr, errNotExist) {
-			rerr = nil
-		}
-		err = errors.Join(err, rerr)
-		return rerr == nil
-	})
-	return err
-}
-
-// removeLogs deletes the files of removed logs and returns those that still
-// have some.
-func (e *Engine) removeLogs(logs []*log) (kept []*log, err error) {
-	for i, l := range logs {
-		if i%wave == 0 {
-			e.relieve()
-		}
-		e.mu.Lock()
-		reborn := e.ids[l.id]
-		e.mu.Unlock()
-		lerr := e.removeFiles(l, reborn)
-		if lerr != nil {
-			kept = append(kept, l)
-		}
-		err = errors.Join(err, lerr)
-	}
-	return kept, err
-}
-
-// removeFiles deletes the segment files of l except those of reborn, a newer
-// log with the same id.
-func (e *Engine) removeFiles(l, reborn *log) error {
-	dir := path.Join(e.opt.Dir, logDir(l.id))
-	var keep []*segment
-	if reborn != nil {
-		keep = reborn.written
-	}
-	err := e.cleanDir(dir, keep)
-	if errors.Is(err, errNotExist) {
-		err = nil
-	}
-	if err == nil && reborn == nil {
-		// Directories that hold something else stay.
-		_ = e.opt.FS.Remove(dir)
-		_ = e.opt.FS.Remove(path.Dir(dir))
-	}
-	return err
-}
-
-// cleanDir deletes the segment files in dir that are not in keep: a crash left
-// them, or their log is gone.
-func (e *Engine) cleanDir(dir string, keep []*segment) error {
-	names, err := e.opt.FS.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, n := range names {
-		kept := slices.ContainsFunc(keep, func(s *segment) bool { return path.Base(s.name) == n })
-		if isSegmentName(n) && !kept {
-			err = errors.Join(err, e.opt.FS.Remove(path.Join(dir, n)))
-		}
-	}
-	return errors.Join(err, e.opt.FS.SyncDir(dir))
 }
 
 // parallel calls f for each job on some goroutines and waits for all.
@@ -533,14 +470,14 @@ func parallel(jobs []*job, workers int, f func(*job)) {
 
 // runWave writes and syncs the segment files of some logs. A job that fails is
 // tried once more, on new files.
-func (e *Engine) runWave(jobs []*job) error {
+func (f *flusher) runWave(jobs []*job) error {
 	again := jobs
 	for range 2 {
 		parallel(again, writeWorkers, (*job).write)
 		parallel(again, syncWorkers, (*job).sync)
 		again = slices.DeleteFunc(slices.Clone(again), func(j *job) bool { return j.err == nil })
 	}
-	e.syncDirs(jobs)
+	f.syncDirs(jobs)
 	var err error
 	for _, j := range jobs {
 		if j.err == nil {
@@ -552,13 +489,13 @@ func (e *Engine) runWave(jobs []*job) error {
 }
 
 // syncDirs makes the names of new files and directories durable.
-func (e *Engine) syncDirs(jobs []*job) {
+func (f *flusher) syncDirs(jobs []*job) {
 	errs := map[string]error{}
 	for _, j := range jobs {
 		for _, d := range j.dirs {
 			err, known := errs[d]
 			if !known {
-				err = e.opt.FS.SyncDir(d)
+				err = f.opt.FS.SyncDir(d)
 				errs[d] = err
 			}
 			j.err = errors.Join(j.err, err)

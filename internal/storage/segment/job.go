@@ -12,10 +12,11 @@ import (
 
 // job writes the sealed part of one log's tail to its segment files.
 type job struct {
-	e       *Engine
+	f       *flusher
 	l       *log
 	batches []batch     // to write, those that are trimmed left out
 	upTo    int         // batches of the tail that are done then
+	owed    int64       // bytes set aside on the disk for them
 	oldest  storage.Seq // nothing before needs to be kept
 
 	direct bool // the files are opened with vfs.Direct
@@ -29,19 +30,19 @@ type job struct {
 	err  error
 }
 
-func newJob(e *Engine, l *log) *job {
+func newJob(f *flusher, l *log) *job {
 	l.trimWritten()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	j := &job{e: e, l: l, upTo: max(l.sealed, l.done), oldest: l.oldest}
+	j := &job{f: f, l: l, upTo: max(l.sealed, l.files.done), owed: l.owedSealed, oldest: l.oldest}
 	if !l.removed {
-		j.batches = slices.DeleteFunc(slices.Clone(l.tail[l.done:j.upTo]), func(b batch) bool { return b.next <= j.oldest })
+		j.batches = slices.DeleteFunc(slices.Clone(l.tail[l.files.done:j.upTo]), func(b batch) bool { return b.next <= j.oldest })
 	}
 	var size int64
 	for i := range j.batches {
 		size += int64(len(j.batches[i].data))
 	}
-	j.direct = size >= e.opt.Large
+	j.direct = size >= f.opt.Large
 	return j
 }
 
@@ -61,7 +62,7 @@ func (j *job) writeAll() error {
 	if err := j.makeDir(); err != nil {
 		return err
 	}
-	j.segs = slices.Clone(j.l.written)
+	j.segs = slices.Clone(j.l.files.written)
 	if err := j.resume(); err != nil {
 		return err
 	}
@@ -75,27 +76,27 @@ func (j *job) writeAll() error {
 
 // makeDir makes the log's directory and deletes what a crash left there.
 func (j *job) makeDir() error {
-	if j.l.clean {
+	if j.l.files.clean {
 		return nil
 	}
-	dir := path.Join(j.e.opt.Dir, logDir(j.l.id))
+	dir := path.Join(j.f.opt.Dir, logDir(j.l.id))
 	for _, d := range []string{path.Dir(dir), dir} {
-		err := j.e.opt.FS.Mkdir(d)
+		err := j.f.opt.FS.Mkdir(d)
 		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 		j.dirs = append(j.dirs, path.Dir(d))
 	}
-	return j.e.cleanDir(dir, j.l.written)
+	return j.f.cleanDir(dir, j.l.files.written)
 }
 
 // resume goes on with the last file, if it may be written and follows.
 func (j *job) resume() error {
-	if len(j.segs) == 0 || j.l.abandoned {
+	if len(j.segs) == 0 || j.l.files.abandoned {
 		return nil
 	}
 	last := j.segs[len(j.segs)-1]
-	if last.next != j.batches[0].first || last.end >= j.e.opt.SegmentSize {
+	if last.next != j.batches[0].first || last.end >= j.f.opt.SegmentSize {
 		return nil
 	}
 	if last.marks.Load() == nil {
@@ -105,7 +106,7 @@ func (j *job) resume() error {
 	if j.direct {
 		mode = vfs.Direct
 	}
-	f, err := j.e.opt.FS.OpenFile(last.name, mode)
+	f, err := j.f.opt.FS.OpenFile(last.name, mode)
 	if err != nil {
 		return err
 	}
@@ -116,14 +117,14 @@ func (j *job) resume() error {
 }
 
 func (j *job) start(w *segmentWriter) {
-	w.direct, w.large = j.direct, int(j.e.opt.Large)
+	w.direct, w.large = j.direct, int(j.f.opt.Large)
 	j.cur = w
 	j.open = append(j.open, w)
 }
 
 // add writes b to the current file, or finishes that and begins another.
 func (j *job) add(b *batch) error {
-	if j.cur != nil && j.cur.fits(b, j.e.opt.SegmentSize) {
+	if j.cur != nil && j.cur.fits(b, j.f.opt.SegmentSize) {
 		j.cur.add(b)
 		return nil
 	}
@@ -142,13 +143,13 @@ func (j *job) add(b *batch) error {
 }
 
 func (j *job) create(base storage.Seq) error {
-	dir := path.Join(j.e.opt.Dir, logDir(j.l.id))
+	dir := path.Join(j.f.opt.Dir, logDir(j.l.id))
 	name := path.Join(dir, segmentName(base))
-	f, err := j.e.opt.FS.OpenFile(name, vfs.Create)
+	f, err := j.f.opt.FS.OpenFile(name, vfs.Create)
 	if errors.Is(err, fs.ErrExist) {
 		// An earlier attempt, which no manifest knows, left it.
-		if err = j.e.opt.FS.Remove(name); err == nil {
-			f, err = j.e.opt.FS.OpenFile(name, vfs.Create)
+		if err = j.f.opt.FS.Remove(name); err == nil {
+			f, err = j.f.opt.FS.OpenFile(name, vfs.Create)
 		}
 	}
 	if err != nil {
@@ -157,7 +158,7 @@ func (j *job) create(base storage.Seq) error {
 	j.made = append(j.made, name)
 	if j.direct {
 		if err = f.Close(); err == nil {
-			f, err = j.e.opt.FS.OpenFile(name, vfs.Direct)
+			f, err = j.f.opt.FS.OpenFile(name, vfs.Direct)
 		}
 		if err != nil {
 			return err
@@ -166,7 +167,7 @@ func (j *job) create(base storage.Seq) error {
 	if !slices.Contains(j.dirs, dir) {
 		j.dirs = append(j.dirs, dir)
 	}
-	j.start(newSegment(j.e.dirID, j.l, name, base, f))
+	j.start(newSegment(j.f.dirID, j.l, name, base, f))
 	return nil
 }
 
@@ -184,9 +185,9 @@ func (j *job) sync() {
 // startOver undoes a failed attempt. A file that was there before is not
 // written any more: it counts as far as the manifest says.
 func (j *job) startOver() {
-	j.l.abandoned = j.l.abandoned || j.old
+	j.l.files.abandoned = j.l.files.abandoned || j.old
 	for _, name := range j.made {
-		_ = j.e.opt.FS.Remove(name) // if not now, then by create or cleanDir
+		_ = j.f.opt.FS.Remove(name) // if not now, then by create or cleanDir
 	}
 	j.cur, j.old, j.made = nil, false, nil
 }
@@ -194,15 +195,15 @@ func (j *job) startOver() {
 // finish is called when all is synced: the next manifest says so.
 func (j *job) finish() {
 	l := j.l
-	l.done = j.upTo
+	l.files.done = j.upTo
 	if len(j.batches) == 0 {
 		return
 	}
-	l.written = append(j.segs, j.cur.result())
-	l.clean = true
-	l.abandoned = false
+	l.files.written = append(j.segs, j.cur.result())
+	l.files.clean = true
+	l.files.abandoned = false
 	for i := range j.batches {
-		j.e.stats.flushBytes.Add(int64(len(j.batches[i].data)))
+		j.f.stats.flushBytes.Add(int64(len(j.batches[i].data)))
 	}
 }
 

@@ -15,29 +15,21 @@ import (
 // log is one partition's log: finished and growing segment files, then the
 // tail, which is in memory and in the commit log.
 type log struct {
-	e      *Engine
+	s      *shared
 	id     storage.LogID
 	number uint64
 
-	// Guarded by Engine.mu. They run ahead of next and time by what waits to
+	// Guarded by shared.mu. They run ahead of next and time by what waits to
 	// be committed.
 	given     storage.Seq
 	givenTime int64
 	born      bool // its creation is committed
 	removing  bool
-	charged   uint64 // the era in which room for its flush was last set aside
 
 	// Owned by the committer.
 	gen *generation // the last one that has batches of this log
 
-	// Owned by the flusher. written is what the files hold and the next
-	// manifest will say; written batches are still at the start of tail.
-	written     []*segment
-	done        int
-	writtenTime int64    // append time of the last record in written
-	victims     []string // files to delete after the next manifest
-	clean       bool     // its directory is there and holds no files but written
-	abandoned   bool     // the last file of written failed: no more writes to it
+	files logFiles // owned by the flusher
 
 	mu sync.Mutex // guards the rest, held for moments only
 	// segs and tail are never changed in place, except that tail grows
@@ -45,7 +37,9 @@ type log struct {
 	// under mu is a view that stays good.
 	segs         []*segment
 	tail         []batch
-	sealed       int // batches of tail that the next flush writes
+	sealed       int   // batches of tail that the next flush writes
+	owed         int64 // bytes set aside for the flush of the rest of tail
+	owedSealed   int64 // bytes set aside for the flush of these
 	oldest, next storage.Seq
 	time         int64 // append time of the last record
 	removed      bool
@@ -53,6 +47,18 @@ type log struct {
 	lost         *storage.CorruptError // where records of it got lost, nil if none did
 	suspect      *place                // lost records may be the last ones, so next is not sure
 	refused      error                 // why its tail cannot be flushed
+}
+
+// logFiles is what the flusher knows about a log's segment files. written is
+// what they hold and the next manifest will say; written batches are still at the
+// start of the tail.
+type logFiles struct {
+	written     []*segment
+	done        int      // batches of the tail that are in written
+	writtenTime int64    // append time of the last record in written
+	obsolete    []string // files to delete after the next manifest
+	clean       bool     // the directory is there and holds no files but written
+	abandoned   bool     // the last file of written failed: no more writes to it
 }
 
 // batch is one batch of a tail. data is its bytes as in a file.
@@ -156,7 +162,7 @@ func (l *log) read(f *filler) error {
 	if err := v.contains(f.seq); err != nil {
 		return err
 	}
-	err = v.read(l.e.opt.FS, f)
+	err = v.read(l.s.opt.FS, f)
 	if err == nil {
 		return nil
 	}
@@ -215,7 +221,7 @@ func (l *log) Find(ctx context.Context, t int64) (storage.Seq, error) {
 	if err != nil {
 		return 0, err
 	}
-	seq, err := v.find(l.e.opt.FS, t)
+	seq, err := v.find(l.s.opt.FS, t)
 	now, gone := l.view()
 	if gone != nil {
 		return 0, gone

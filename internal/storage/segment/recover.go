@@ -69,7 +69,7 @@ func recoverDir(fs vfs.FS, dir string) (*recovery, error) {
 // load takes over what the manifest says about a log.
 func (r *recovery) load(s *logState) {
 	l := &log{id: s.id, number: s.number, oldest: s.oldest, next: s.next, time: s.time, suspect: s.suspect}
-	l.writtenTime = s.time
+	l.files.writtenTime = s.time
 	for _, p := range s.spans {
 		l.segs = append(l.segs, &segment{
 			span: p,
@@ -77,7 +77,7 @@ func (r *recovery) load(s *logState) {
 			log:  uint32(s.number),
 		})
 	}
-	l.written = l.segs
+	l.files.written = l.segs
 	if s.removed {
 		l.removed = true
 		r.removed = append(r.removed, l)
@@ -442,8 +442,8 @@ func open(o Options, lock io.Closer) (*Engine, error) {
 		o.Logger.Error("damage found", "error", d)
 	}
 	e := r.engine(o, lock)
-	e.committing.Go(e.commitLoop)
-	e.flushing.Go(e.flushLoop)
+	e.committing.Go(func() { e.committer.run(e.stopCommit) })
+	e.flushing.Go(func() { e.flusher.run(e.stopFlush) })
 	signal(e.kick)
 	return e, nil
 }
@@ -489,43 +489,50 @@ func (r *recovery) sync() error {
 // log files form one generation, which is flushed at once; they are not
 // appended to.
 func (r *recovery) engine(o Options, lock io.Closer) *Engine {
-	e := &Engine{
-		opt: o, dirID: r.m.dir, lock: lock,
+	s := &shared{
+		opt: o, dirID: r.m.dir,
 		wake: make(chan struct{}, 1), kick: make(chan struct{}, 1),
-		stopCommit: make(chan struct{}), stopFlush: make(chan struct{}),
-		ids: map[storage.LogID]*log{}, nextLog: r.log, committedLog: r.log, era: 1,
-		removed: r.removed, group: r.group, durable: r.group - 1,
-		first: r.m.file, flushed: r.m.group, fileNumber: r.m.file,
-		want: wantNow,
+		ids: map[storage.LogID]*log{}, nextLog: r.log, committedLog: r.log,
+		removed: r.removed, want: wantNow,
+		arena: arena{size: int(min(chunkSize, o.CommitLogSize)), large: int(o.Large)},
 	}
-	e.cond.L = &e.mu
-	e.arena.size, e.arena.large = int(min(chunkSize, o.CommitLogSize)), int(o.Large)
+	s.cond.L = &s.mu
+	s.space = space{free: s.freeLocked, logger: o.Logger}
+	e := &Engine{
+		shared:    s,
+		committer: &committer{shared: s, group: r.group, durable: r.group - 1},
+		flusher:   &flusher{shared: s, first: r.m.file, flushed: r.m.group, fileNumber: r.m.file},
+		lock:      lock, stopCommit: make(chan struct{}), stopFlush: make(chan struct{}),
+	}
 	for _, l := range r.removed {
-		l.e = e
+		l.s = s
 	}
 	gen := &generation{next: r.group}
 	for _, c := range r.files {
-		e.fileNumber = max(e.fileNumber, c.number+1)
+		e.flusher.fileNumber = max(e.flusher.fileNumber, c.number+1)
 		f := &commitFile{number: c.number, name: c.name, size: c.size, damaged: c.damaged}
 		if len(c.groups) > 0 {
 			gen.files = append(gen.files, f)
-			gen.owed += c.end()
 		} else {
-			e.free = append(e.free, f)
+			e.flusher.free = append(e.flusher.free, f)
 		}
 	}
 	for _, l := range r.logs {
-		l.e, l.born, l.given, l.givenTime = e, true, l.next, l.time
+		l.s, l.born, l.given, l.givenTime = s, true, l.next, l.time
 		l.sealed = len(l.tail)
 		if l.sealed > 0 {
 			gen.logs = append(gen.logs, l)
+			l.owedSealed = o.flushRoom()
+			for i := range l.tail {
+				l.owedSealed += o.flushSize(int64(len(l.tail[i].data)))
+			}
+			s.space.set(l.owedSealed)
 		}
-		e.ids[l.id] = l
+		s.ids[l.id] = l
 	}
 	if len(gen.files) > 0 {
-		gen.owed += int64(len(gen.logs)) * o.flushRoom()
-		e.sealed, e.owed = append(e.sealed, gen), gen.owed
-		e.resting = true // what was read to recover is garbage after its flush
+		s.sealed = append(s.sealed, gen)
+		s.resting = true // what was read to recover is garbage after its flush
 	}
 	return e
 }
