@@ -32,11 +32,12 @@ var mayImport = map[string][]string{
 	},
 
 	"internal/api": {
-		"internal/sign", "internal/api/codec", "internal/auth", "internal/auth/audit", "internal/auth/policy",
+		"internal/sign", "internal/api/codec", "internal/auth", "internal/auth/audit", "internal/auth/policy", "internal/clock",
 		"internal/cursor", "internal/cursor/group", "internal/monitor", "internal/partition", "internal/quota", "internal/transfer",
 	},
 	"internal/api/codec": {},
 
+	"internal/clock": {},
 	"internal/sign":  {},
 	"internal/field": {},
 
@@ -47,9 +48,9 @@ var mayImport = map[string][]string{
 	"internal/auth/policy":  {"internal/auth", "internal/storage/catalog"},
 
 	"internal/cursor":       {"internal/storage/catalog"},
-	"internal/cursor/group": {},
-	"internal/monitor":      {"internal/storage/catalog"},
-	"internal/partition":    {"internal/schema", "internal/storage/catalog"},
+	"internal/cursor/group": {"internal/clock"},
+	"internal/monitor":      {"internal/clock", "internal/storage/catalog"},
+	"internal/partition":    {"internal/clock", "internal/schema", "internal/storage/catalog"},
 	"internal/quota":        {},
 
 	"internal/schema":             {},
@@ -278,6 +279,9 @@ func TestNobodyReadsTheClock(t *testing.T) {
 		}
 		for _, f := range s.files {
 			for _, pos := range clockReads(f) {
+				if s.dir == "internal/clock" {
+					continue
+				}
 				t.Errorf("%s: reads the clock", s.set.Position(pos))
 			}
 		}

@@ -25,7 +25,7 @@ type groupWorld struct {
 func openGroups(t *testing.T, apps *cursor.Apps, streams *partition.Set, now func() time.Time) *group.Coordinator {
 	t.Helper()
 	w := &groupWorld{apps: apps, streams: streams, last: make(map[string]int64)}
-	groups, err := group.New(group.Options{Topology: w, Generations: w, Now: now, MaxMembers: 3})
+	groups, err := group.New(group.Options{Topology: w, Generations: w, Now: now, Real: now, MaxMembers: 3})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,19 +21,19 @@ import (
 	"disd/internal/transfer"
 )
 
-// A clock stands still until it is moved.
-type clock struct {
+// A testClock stands still until it is moved.
+type testClock struct {
 	mu sync.Mutex
 	t  time.Time
 }
 
-func (c *clock) now() time.Time {
+func (c *testClock) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.t
 }
 
-func (c *clock) advance(d time.Duration) {
+func (c *testClock) advance(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.t = c.t.Add(d)
@@ -44,7 +44,7 @@ func (c *clock) advance(d time.Duration) {
 type bench struct {
 	*testing.T
 	url     string
-	clock   *clock
+	clock   *testClock
 	streams *partition.Set
 	server  *Server
 	outside *outside
@@ -64,7 +64,7 @@ func memoryCatalog(t *testing.T) *catalog.DB {
 // newBench starts a server. The options edit what it is made with.
 func newBench(t *testing.T, quotas partition.Quotas, edit ...func(*Options)) *bench {
 	t.Helper()
-	c := &clock{t: time.UnixMilli(1795424828504)}
+	c := &testClock{t: time.UnixMilli(1795424828504)}
 	db, err := catalog.OpenMemory()
 	if err != nil {
 		t.Fatal(err)

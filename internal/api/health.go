@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/go-chi/chi/v5"
+
+	"disd/internal/clock"
 )
 
 // health answers as long as the process can answer at all.
@@ -67,6 +69,6 @@ func profileCPU(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	_ = sleep(r.Context(), time.Duration(n)*time.Second) // who went away ends it early
+	_ = clock.New().Sleep(r.Context(), time.Duration(n)*time.Second) // who went away ends it early
 	pprof.StopCPUProfile()
 }

@@ -87,7 +87,7 @@ func (s *Server) putRecords(c *call) (rep reply, err error) {
 	if len(u.infos) > 0 {
 		s.notePieces(c, st, u)
 	}
-	s.opts.Monitor.Put(info.ID, s.opts.Now().Sub(c.start), u.stored, u.throttled())
+	s.opts.Monitor.Put(info.ID, c.start.Elapsed(), u.stored, u.throttled())
 	rep = s.putReply(c, u)
 	rep.held = held
 	return rep, nil
@@ -250,7 +250,7 @@ func (s *Server) getRecords(c *call) (rep reply, err error) {
 		return reply{}, partitionError(c, info, id, err)
 	}
 	st.Took(id, dataSize(chunk.Records))
-	s.opts.Monitor.Get(info.ID, id, s.opts.Now().Sub(c.start), len(chunk.Records), dataSize(chunk.Records), delayed)
+	s.opts.Monitor.Get(info.ID, id, c.start.Elapsed(), len(chunk.Records), dataSize(chunk.Records), delayed)
 	at.Type, at.Issued = cursor.AtSequence, s.opts.Now().UnixMilli()
 	at.Seq += storage.Seq(len(chunk.Records))
 	rep = s.getReply(c, chunk.Records, s.cursors.Seal(at))
@@ -278,7 +278,7 @@ func (s *Server) await(ctx context.Context, st *partition.Stream, log storage.Lo
 	if err != nil {
 		return false, err
 	}
-	if err := sleep(ctx, pause); err != nil {
+	if err := s.opts.Sleep(ctx, pause); err != nil {
 		return false, err
 	}
 	if _, next := log.Bounds(); from == next && s.opts.EmptyWait > 0 {
@@ -318,20 +318,6 @@ func read(ctx context.Context, log storage.Log, from storage.Seq, lim storage.Li
 // fetchCost is the memory in bytes for a download: the records, and the answer of
 // them.
 func fetchCost(lim storage.Limit) int64 { return int64(lim.Bytes)*7/3 + int64(lim.Records)*256 }
-
-func sleep(ctx context.Context, d time.Duration) error {
-	if d == 0 {
-		return nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
 
 func dataSize(records []storage.Record) (n int) {
 	for i := range records {

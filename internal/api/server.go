@@ -27,6 +27,7 @@ import (
 	"disd/internal/auth"
 	"disd/internal/auth/audit"
 	"disd/internal/auth/policy"
+	"disd/internal/clock"
 	"disd/internal/cursor"
 	"disd/internal/cursor/group"
 	"disd/internal/field"
@@ -64,6 +65,10 @@ type Options struct {
 	// a second, 0 for any number.
 	ControlCalls int
 
+	// Sleep waits for as long as flow control delays an answer, by the clock or in
+	// real time, whichever ends first (CTL-40). Default real time.
+	Sleep func(ctx context.Context, d time.Duration) error
+
 	// Health lists what must be well for the server to be ready, beside the
 	// engine.
 	Health []func() error
@@ -96,6 +101,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Sleep == nil {
+		o.Sleep = clock.New().Sleep
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -232,7 +240,7 @@ type call struct {
 	*http.Request
 	w         http.ResponseWriter
 	id        string // the request id the client sees
-	start     time.Time
+	start     clock.Stopwatch
 	principal auth.Principal
 	project   string
 	query     query
@@ -267,7 +275,7 @@ type reply struct {
 func (s *Server) serve(op operation) http.HandlerFunc {
 	observe := s.metrics.operation(op.name)
 	return func(w http.ResponseWriter, r *http.Request) {
-		c := call{Request: r, w: w, id: newRequestID(), start: s.opts.Now()}
+		c := call{Request: r, w: w, id: newRequestID(), start: clock.Start()}
 		rep, err := s.guarded(op, &c)
 		code := "ok"
 		if err != nil {
@@ -276,7 +284,7 @@ func (s *Server) serve(op operation) http.HandlerFunc {
 		}
 		s.write(w, c.id, rep)
 		s.audit(op, &c, rep.status, code)
-		observe(code, s.opts.Now().Sub(c.start), len(c.body), len(rep.body))
+		observe(code, c.start.Elapsed(), len(c.body), len(rep.body))
 	}
 }
 

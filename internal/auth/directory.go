@@ -27,6 +27,10 @@ type Options struct {
 
 	Now func() time.Time // default time.Now
 
+	// Real tells real time, which the date of a signature may be near too: clients
+	// sign with their own, whatever Now was told by a test (CTL-41). Default Now.
+	Real func() time.Time
+
 	// PasswordCost is the number of hash iterations of new passwords, default
 	// 600 000. One costs about a quarter of a microsecond.
 	PasswordCost int
@@ -125,6 +129,9 @@ func OpenDirectory(opts Options) (*Directory, error) {
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
+	}
+	if opts.Real == nil {
+		opts.Real = opts.Now
 	}
 	if opts.PasswordCost == 0 {
 		opts.PasswordCost = defaultPasswordCost

@@ -279,6 +279,27 @@ func TestClockWindow(t *testing.T) { // S-8
 	t.Error("no vector with a wrong clock")
 }
 
+// TestCTL41 signs with real time what a server verifies whose clock was moved, and the
+// other way round.
+func TestCTL41(t *testing.T) {
+	for _, v := range readVectors(t) {
+		if v.skew != 0 {
+			continue
+		}
+		for _, tt := range []struct {
+			now, real time.Duration // from the date that was signed
+			denied    bool
+		}{{0, 72 * time.Hour, false}, {72 * time.Hour, 0, false}, {72 * time.Hour, time.Hour, true}} {
+			verifier := verifierFor(t, v.ak, v.sk, v.date.Add(tt.now), VerifierOptions{ClockWindow: 15 * time.Minute})
+			verifier.dir.opts.Real = func() time.Time { return v.date.Add(tt.real) }
+			if _, err := check(verifier, parse(t, v.raw())); errors.Is(err, ErrDenied) != tt.denied {
+				t.Errorf("clock %v, wall clock %v after the signature: %v", tt.now, tt.real, err)
+			}
+		}
+		return
+	}
+}
+
 // meaning returns what a request asks for, told by other code than the
 // verifier's: what has the same meaning may be spelled in several ways.
 func (v *vector) meaning(r *http.Request, body []byte) string {

@@ -149,7 +149,8 @@ func (v *Verifier) badDate(dates []string, sig *sign.Signature) string {
 		return "the date of the credential scope is not that of X-Sdk-Date"
 	}
 	now := v.dir.opts.Now().UTC()
-	if w := v.opts.ClockWindow; w > 0 && now.Sub(signed).Abs() > w {
+	outside := func(t time.Time) bool { return t.Sub(signed).Abs() > v.opts.ClockWindow }
+	if w := v.opts.ClockWindow; w > 0 && outside(now) && outside(v.dir.opts.Real()) {
 		return fmt.Sprintf("X-Sdk-Date is %s, server time is %s, the window is %s", dates[0], now.Format(sign.DateForm), w)
 	}
 	return ""

@@ -29,6 +29,11 @@ var (
 // Lifetime is how long a cursor can be used, from its issue (L-21).
 const Lifetime = 5 * time.Minute
 
+// skew is how much later than now a cursor may have been issued: the clocks of two
+// servers differ a little, and a clock may be set back. One of a time that has not
+// come would be good for longer than Lifetime.
+const skew = time.Minute
+
 // maxLength is the longest cursor in characters (E21-R6).
 const maxLength = 512
 
@@ -133,7 +138,8 @@ func document(w wire) []byte {
 }
 
 // Open reads a cursor. ErrCursor when it is not exactly what Seal returned, up
-// to padding; ErrCursorExpired when it was issued more than Lifetime before now.
+// to padding; ErrCursorExpired when it was issued more than Lifetime before now, or
+// more than a minute after it.
 func (s *Sealer) Open(text string, now time.Time) (Cursor, error) {
 	if len(text) > maxLength {
 		return Cursor{}, fmt.Errorf("%w: longer than %d characters", ErrCursor, maxLength)
@@ -164,7 +170,7 @@ func (w *wire) cursor(now time.Time) (Cursor, error) {
 	if w.Param.Timestamp != nil {
 		c.Timestamp = *w.Param.Timestamp
 	}
-	if now.Sub(time.UnixMilli(w.Generate)) > Lifetime {
+	if age := now.Sub(time.UnixMilli(w.Generate)); age > Lifetime || age < -skew {
 		return c, ErrCursorExpired
 	}
 	return c, nil

@@ -79,7 +79,8 @@ func TestLifetime(t *testing.T) {
 		{text, now, nil},
 		{text, now.Add(Lifetime), nil},
 		{text, now.Add(Lifetime + time.Millisecond), ErrCursorExpired},
-		{text, now.Add(-time.Hour), nil}, // another server's clock
+		{text, now.Add(-skew), nil},                                 // another server's clock
+		{text, now.Add(-skew - time.Millisecond), ErrCursorExpired}, // of a time that has not come
 		{text + "=", now, nil},
 		{text + "==", now, nil},
 		{"", now, ErrCursor},

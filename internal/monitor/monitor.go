@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"disd/internal/clock"
 	"disd/internal/storage/catalog"
 )
 
@@ -88,6 +89,8 @@ type Monitor struct {
 	saving  sync.RWMutex
 	retired int64 // the hour in which old points were last removed
 
+	stepped int64 // the minute of the last Step that saved, or of Open
+
 	mu      sync.RWMutex // taken before a stream's lock, if both are
 	streams map[string]*stream
 }
@@ -115,7 +118,10 @@ func Open(db *catalog.DB, opts Options) *Monitor {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
-	return &Monitor{db: db, now: opts.Now, log: opts.Logger, started: opts.Now(), streams: make(map[string]*stream)}
+	now := opts.Now()
+	return &Monitor{
+		db: db, now: opts.Now, log: opts.Logger, started: now, stepped: minuteOf(now), streams: make(map[string]*stream),
+	}
 }
 
 // Put counts an upload that was answered with 200 now: the bytes of each stored
@@ -207,27 +213,58 @@ func (m *Monitor) stream(id string) *stream {
 	return st
 }
 
+// Step saves the minutes that have ended, and returns when there is next one to save,
+// zero when nothing has happened in any. It is called by one goroutine at a time.
+func (m *Monitor) Step() (next time.Time) {
+	if minute := minuteOf(m.now()); minute != m.stepped {
+		if err := m.Save(); err != nil {
+			m.log.Error("monitoring data could not be saved", "error", err)
+		} else {
+			m.stepped = minute
+		}
+	}
+	if len(m.Due()) == 0 {
+		return time.Time{}
+	}
+	return m.nextMinute()
+}
+
+// Due returns when the minute ends, if anything is to be saved then.
+func (m *Monitor) Due() []clock.Due {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for _, st := range m.streams {
+		if st.unsaved() {
+			return []clock.Due{{At: m.nextMinute(), What: "minute"}}
+		}
+	}
+	return nil
+}
+
+func (m *Monitor) nextMinute() time.Time { return time.Unix(minuteOf(m.now())+60, 0) }
+
+func (st *stream) unsaved() bool {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return len(st.done) > 0 || !st.current.empty()
+}
+
 // Run saves minutes as they end, until ctx ends, and then the unfinished one too.
 func (m *Monitor) Run(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	last := minuteOf(m.now())
 	for {
 		select {
 		case <-ctx.Done():
-			return m.save(minuteOf(m.now()) + 60)
+			return m.Close()
 		case <-tick.C:
-			minute := minuteOf(m.now())
-			if minute == last {
-				continue
-			}
-			last = minute
-			if err := m.Save(); err != nil {
-				m.log.Error("monitoring data could not be saved", "error", err)
-			}
+			m.Step()
 		}
 	}
 }
+
+// Close saves also the minute that has not ended. Nothing may be counted after it.
+func (m *Monitor) Close() error { return m.save(minuteOf(m.now()) + 60) }
 
 // Traffic is what a stream carried in some minutes.
 type Traffic struct {

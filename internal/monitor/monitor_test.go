@@ -127,9 +127,7 @@ func TestRestart(t *testing.T) {
 	b := newBench(t)
 	b.put(0, 10)
 	b.put(2, 1)
-	stopped, stop := context.WithCancel(t.Context())
-	stop()
-	if err := b.Run(stopped); err != nil {
+	if err := b.Close(); err != nil {
 		t.Fatal(err)
 	}
 	b.restart()
@@ -448,5 +446,25 @@ func TestTraffic(t *testing.T) {
 	}
 	if _, err := b.Traffic("s", 10); !errors.Is(err, ErrYoung) {
 		t.Errorf("ten minutes after one: %v", err)
+	}
+}
+
+func TestStep(t *testing.T) {
+	b := newBench(t)
+	if next := b.Step(); !next.IsZero() {
+		t.Errorf("nothing has happened, next due %v", next)
+	}
+	b.put(0, 10)
+	end := time.Unix(minuteOf(b.at)+60, 0)
+	if next := b.Step(); !next.Equal(end) {
+		t.Errorf("next due %v, want %v", next, end)
+	}
+	b.at = end
+	if next := b.Step(); !next.IsZero() {
+		t.Errorf("the minute is saved, next due %v", next)
+	}
+	b.restart() // as after a kill
+	if got := b.series(-1, "total_put_bytes_per_stream"); got != "0:10 " {
+		t.Errorf("saved: %q", got)
 	}
 }

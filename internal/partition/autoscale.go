@@ -6,6 +6,7 @@ import (
 	"math"
 	"time"
 
+	"disd/internal/clock"
 	"disd/internal/field"
 )
 
@@ -27,6 +28,42 @@ const (
 	autoUpMax   = 10              // an hour
 	autoDownMax = 1
 )
+
+// StepScaling scales the streams that scale by themselves and returns when it is
+// next to look at them: when the next minute has ended, or the pause after a scaling.
+// It returns zero when no stream scales by itself.
+func (s *Set) StepScaling(ctx context.Context) (next time.Time) {
+	s.report(ctx, "streams could not be scaled", s.AutoScale(ctx))
+	for _, d := range s.ScalingDue(ctx) {
+		next = clock.Earlier(next, d.At)
+	}
+	return next
+}
+
+// ScalingDue returns when each stream that scales by itself is next looked at.
+func (s *Set) ScalingDue(context.Context) (due []clock.Due) {
+	if s.opts.Traffic == nil {
+		return nil
+	}
+	now := s.opts.Now()
+	for _, st := range s.all() {
+		info, err := st.Info()
+		if err != nil || !info.AutoScale || info.Frozen {
+			continue
+		}
+		at := now.Truncate(time.Minute).Add(time.Minute)
+		if n := len(info.Scalings); n > 0 {
+			last := time.UnixMilli(info.Scalings[n-1].Time)
+			for _, pause := range []time.Duration{autoPause, turnPause} {
+				if end := last.Add(pause); end.After(now) {
+					at = clock.Earlier(at, end)
+				}
+			}
+		}
+		due = append(due, clock.Due{At: at, What: "scaling", Project: info.Project, Name: info.Name})
+	}
+	return due
+}
 
 // AutoScale looks at every stream that scales by itself and changes its partition
 // count where the traffic of the last minutes asks for it (L-16 to L-20).

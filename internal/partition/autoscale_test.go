@@ -44,7 +44,7 @@ func TestAutoScale(t *testing.T) {
 		{"L-16 clamped to the minimum", time.Minute, Load{}, Load{}, 2},
 		{"L-16 not below", 2 * time.Hour, Load{}, Load{}, 2},
 	} {
-		b.clock.advance(step.wait)
+		b.clock.Move(step.wait)
 		minute, ten = step.minute, step.ten
 		if err := b.AutoScale(t.Context()); err != nil {
 			t.Fatal(err)
@@ -84,7 +84,7 @@ func TestAutoScaleClamps(t *testing.T) {
 		if _, err := b.Create(t.Context(), "p", "s", test.from, set); err != nil {
 			t.Fatal(err)
 		}
-		b.clock.advance(time.Hour)
+		b.clock.Move(time.Hour)
 		if err := b.AutoScale(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -126,7 +126,7 @@ func TestAutoScaleOutside(t *testing.T) { // L-20
 		if _, err := b.Create(t.Context(), "p", "s", from, Settings{Type: Common, DataType: Blob, Retention: 24, AutoScale: true, AutoMin: 2, AutoMax: 9}); err != nil {
 			t.Fatal(err)
 		}
-		b.clock.advance(time.Hour)
+		b.clock.Move(time.Hour)
 		for _, known = range []bool{true, false} {
 			if err := b.AutoScale(t.Context()); err != nil {
 				t.Fatal(err)
@@ -162,30 +162,30 @@ func TestAutoScalePauses(t *testing.T) { // L-18, L-16
 			t.Fatalf("%s: %d partitions, want %d", rule, got, want)
 		}
 	}
-	b.clock.advance(time.Hour)
+	b.clock.Move(time.Hour)
 	if _, err := b.Scale(t.Context(), st, 1, false); err != nil {
 		t.Fatal(err)
 	}
-	b.clock.advance(2*time.Minute - time.Millisecond)
+	b.clock.Move(2*time.Minute - time.Millisecond)
 	count("within two minutes of a scale-down", 1)
-	b.clock.advance(time.Millisecond)
+	b.clock.Move(time.Millisecond)
 	count("after them", 2)
 	want := 2
 	for range 9 {
-		b.clock.advance(time.Minute)
+		b.clock.Move(time.Minute)
 		want = (want*10 + 5) / 6
 		count("up", want)
 	}
-	b.clock.advance(time.Minute)
+	b.clock.Move(time.Minute)
 	count("an eleventh in an hour", want)
 	// Neither did they count for those by hand, nor these for them.
 	if _, err := b.Scale(t.Context(), st, want+1, false); err != ErrScalingRate {
 		t.Errorf("by hand, within an hour of one by hand: %v", err)
 	}
-	b.clock.advance(48 * time.Minute) // an hour after the one by hand
+	b.clock.Move(48 * time.Minute) // an hour after the one by hand
 	if _, err := b.Scale(t.Context(), st, want+1, false); err != nil {
 		t.Errorf("by hand, after that hour: %v", err)
 	}
-	b.clock.advance(2 * time.Minute) // and after the first automatic one
+	b.clock.Move(2 * time.Minute) // and after the first automatic one
 	count("one more, though there was one by hand", ((want+1)*10+5)/6)
 }

@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -155,6 +156,15 @@ func (st *Stream) keeps(p place) (bool, error) {
 	}
 	oldest, _ := log.Bounds()
 	return p.Seq >= oldest, nil
+}
+
+// FilesPace is how often files are looked for that can be forgotten.
+const FilesPace = time.Hour
+
+// StepFiles forgets the files that nobody added a piece to for long.
+func (s *Set) StepFiles(ctx context.Context) (next time.Time) {
+	s.report(ctx, "states of old files could not be removed", s.ForgetFiles())
+	return time.Time{}
 }
 
 // ForgetFiles forgets the files that nobody added a piece to for long.

@@ -55,14 +55,14 @@ func TestFile(t *testing.T) {
 	b.restart()
 	st = b.get("s")
 	b.wantFile(st, FileReceiving)
-	b.clock.advance(12 * time.Hour)
+	b.clock.Move(12 * time.Hour)
 	b.piece(st, 0, 1, false)
 	b.piece(st, 0, 1, false) // sent again after a lost answer
 	b.wantFile(st, FileComplete)
 	b.restart()
 	st = b.get("s")
 	b.wantFile(st, FileComplete)
-	b.clock.advance(12*time.Hour + time.Minute) // of three pieces two are too old
+	b.clock.Move(12*time.Hour + time.Minute) // of three pieces two are too old
 	if err := b.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestFileInExpiredPartition(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.wantFile(st, FileComplete)
-	b.clock.advance(25 * time.Hour)
+	b.clock.Move(25 * time.Hour)
 	if err := b.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestFilesAreForgotten(t *testing.T) {
 	b := newBench(t, Quotas{})
 	st := b.create("s", 1)
 	b.piece(st, 0, 0, false)
-	b.clock.advance(fileMemory)
+	b.clock.Move(fileMemory)
 	b.piece(st, 0, 1, false)
 	for _, want := range []int{3, 0} {
 		if err := b.ForgetFiles(); err != nil {
@@ -99,7 +99,7 @@ func TestFilesAreForgotten(t *testing.T) {
 		if got := b.stored(); got != want {
 			t.Errorf("%d entries, want %d", got, want)
 		}
-		b.clock.advance(fileMemory + time.Millisecond)
+		b.clock.Move(fileMemory + time.Millisecond)
 	}
 	b.wantFile(st, FileUnknown)
 	b.piece(st, 0, 0, true)

@@ -3,24 +3,20 @@ package partition
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
+	"disd/internal/clock"
 	"disd/internal/storage"
 )
 
-// sweepInterval is how often retention is applied; api.md L-15 allows a record
-// to stay 60 s longer than its retention.
-const sweepInterval = 30 * time.Second
-
-// scaleInterval is how often streams that scale by themselves are looked at.
-const scaleInterval = 5 * time.Second
-
-// forgetInterval is how often files are looked for that can be forgotten.
-const forgetInterval = time.Hour
+// RetentionPace is how often retention is applied to one server; a record may stay
+// 60 s longer than its retention (L-15).
+const RetentionPace = 30 * time.Second
 
 // Run applies retention and automatic scaling until ctx ends.
 func (s *Set) Run(ctx context.Context) error {
-	sweep, scale, forget := time.NewTicker(sweepInterval), time.NewTicker(scaleInterval), time.NewTicker(forgetInterval)
+	sweep, scale, forget := time.NewTicker(RetentionPace), time.NewTicker(5*time.Second), time.NewTicker(FilesPace)
 	defer sweep.Stop()
 	defer scale.Stop()
 	defer forget.Stop()
@@ -29,13 +25,97 @@ func (s *Set) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-sweep.C:
-			s.report(ctx, "retention could not be applied everywhere", s.Sweep(ctx))
+			s.StepRetention(ctx)
 		case <-scale.C:
-			s.report(ctx, "streams could not be scaled", s.AutoScale(ctx))
+			s.StepScaling(ctx)
 		case <-forget.C:
-			s.report(ctx, "states of old files could not be removed", s.ForgetFiles())
+			s.StepFiles(ctx)
 		}
 	}
+}
+
+// StepRetention applies retention to all streams and returns when there is next
+// something to do: a record becomes too old, or a closed partition expires. It
+// returns zero when there is nothing. Records that arrive and streams that are made
+// meanwhile are due a day later or more; a retention that is shortened may be due
+// earlier.
+func (s *Set) StepRetention(ctx context.Context) (next time.Time) {
+	s.report(ctx, "retention could not be applied everywhere", s.Sweep(ctx))
+	for _, d := range s.RetentionDue(ctx) {
+		next = clock.Earlier(next, d.At)
+	}
+	return next
+}
+
+// RetentionDue returns what retention will do by itself: the oldest record of each
+// partition, and each closed partition. The work of a partition that failed, or that
+// is damaged, is due after RetentionPace.
+func (s *Set) RetentionDue(ctx context.Context) (due []clock.Due) {
+	for _, st := range s.all() {
+		if l := st.layout.Load(); l != nil {
+			due = s.appendDue(ctx, due, st, l)
+		}
+	}
+	return due
+}
+
+func (s *Set) appendDue(ctx context.Context, due []clock.Due, st *Stream, l *layout) []clock.Due {
+	keep, now := time.Duration(l.info.Retention)*time.Hour, s.opts.Now()
+	for id, p := range l.info.Parts {
+		d := clock.Due{What: "retention", Project: l.info.Project, Name: l.info.Name}
+		switch oldest, ok := st.oldest(ctx, id, l.logs[id]); {
+		case p.State == Deleted:
+			d.What, d.At = "partition-expiry", time.UnixMilli(p.Closed).Add(keep)
+		case !ok || p.State == Expired:
+			continue
+		default:
+			d.At = time.UnixMilli(oldest + 1).Add(keep) // it is kept for all of its last millisecond
+		}
+		if !d.At.After(now) { // it was tried, in vain
+			d.At = now.Add(RetentionPace)
+		}
+		due = append(due, d)
+	}
+	return due
+}
+
+// ages remembers when the oldest record of each partition was accepted, so that
+// nobody reads it again and again.
+type ages struct {
+	mu    sync.Mutex
+	parts map[int]age
+}
+
+type age struct {
+	seq storage.Seq
+	at  int64 // ms
+}
+
+// oldest returns when the oldest record of a partition was accepted, in ms, and
+// false when there is none or it cannot be read.
+func (st *Stream) oldest(ctx context.Context, id int, p partitionLog) (at int64, ok bool) {
+	if p.err != nil {
+		return 0, false
+	}
+	oldest, next := p.log.Bounds()
+	if oldest == next {
+		return 0, false
+	}
+	st.ages.mu.Lock()
+	defer st.ages.mu.Unlock()
+	if a, known := st.ages.parts[id]; known && a.seq == oldest {
+		return a.at, true
+	}
+	var c storage.Chunk
+	err := p.log.Read(ctx, oldest, storage.Limit{Records: 1, Bytes: 1, AtLeastOne: true}, &c)
+	if err != nil || len(c.Records) == 0 {
+		return 0, false
+	}
+	if st.ages.parts == nil {
+		st.ages.parts = make(map[int]age)
+	}
+	st.ages.parts[id] = age{oldest, c.Records[0].AppendTime}
+	return c.Records[0].AppendTime, true
 }
 
 func (s *Set) report(ctx context.Context, what string, err error) {
@@ -86,7 +166,7 @@ func (s *Set) sweep(ctx context.Context, st *Stream) error {
 		if l.info.Parts[id].State == Expired {
 			err = s.empty(ctx, st, id)
 		} else {
-			err = s.trim(ctx, p.log, l.info)
+			err = s.trim(ctx, st, id, l)
 		}
 		errs = append(errs, ignoreGone(err))
 	}
@@ -101,12 +181,16 @@ func ignoreGone(err error) error {
 	return err
 }
 
-func (s *Set) trim(ctx context.Context, log storage.Log, info *Info) error {
+func (s *Set) trim(ctx context.Context, st *Stream, id int, l *layout) error {
+	log, before := l.logs[id].log, s.cutoff(l.info)
+	if at, ok := st.oldest(ctx, id, l.logs[id]); ok && at >= before {
+		return nil
+	}
 	oldest, next := log.Bounds()
 	if oldest == next {
 		return nil
 	}
-	next, err := log.Find(ctx, s.cutoff(info))
+	next, err := log.Find(ctx, before)
 	if err != nil || next <= oldest {
 		return err
 	}

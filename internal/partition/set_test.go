@@ -9,35 +9,18 @@ import (
 	"testing"
 	"time"
 
+	"disd/internal/clock"
 	"disd/internal/field"
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
 	"disd/internal/storage/memory"
 )
 
-// A clock stands still until it is moved.
-type clock struct {
-	mu sync.Mutex
-	t  time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.t
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.t = c.t.Add(d)
-}
-
 // A bench is a Set over an engine in memory, with everything a test may touch.
 type bench struct {
 	*Set
 	t      *testing.T
-	clock  *clock
+	clock  *clock.Clock
 	engine storage.Engine
 	db     *catalog.DB
 	quotas Quotas
@@ -45,12 +28,12 @@ type bench struct {
 
 func newBench(t *testing.T, quotas Quotas) *bench {
 	t.Helper()
-	c := &clock{t: time.UnixMilli(1795424828504)}
+	c := clock.At(time.UnixMilli(1795424828504))
 	db, err := catalog.OpenMemory()
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine := memory.Open(memory.Options{Now: c.now})
+	engine := memory.Open(memory.Options{Now: c.Now})
 	t.Cleanup(func() { engine.Close(); db.Close() })
 	b := &bench{t: t, clock: c, engine: engine, db: db, quotas: quotas}
 	b.restart()
@@ -60,7 +43,7 @@ func newBench(t *testing.T, quotas Quotas) *bench {
 // restart opens the set anew over the same engine and catalog.
 func (b *bench) restart() {
 	b.t.Helper()
-	set, err := Open(b.t.Context(), b.engine, b.db, Options{Now: b.clock.now, Quotas: b.quotas})
+	set, err := Open(b.t.Context(), b.engine, b.db, Options{Now: b.clock.Now, Quotas: b.quotas})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -194,10 +177,10 @@ func TestScaling(t *testing.T) {
 	if out := b.put(st, to(1, "1b")); out[0].Seq != 1 || out[0].Err != nil {
 		t.Errorf("a reopened partition does not go on: %v", out[0])
 	}
-	b.clock.advance(24*time.Hour - time.Millisecond)
+	b.clock.Move(24*time.Hour - time.Millisecond)
 	b.sweepNow()
 	expect("AAD")
-	b.clock.advance(time.Millisecond)
+	b.clock.Move(time.Millisecond)
 	b.sweepNow()
 	expect("AAE")
 	if _, err := st.Log(2); err != ErrPartitionExpired {
@@ -238,14 +221,14 @@ func TestRetention(t *testing.T) {
 	b := newBench(t, Quotas{})
 	st := b.create("s", 1)
 	b.put(st, to(0, "a"))
-	b.clock.advance(time.Hour)
+	b.clock.Move(time.Hour)
 	b.put(st, to(0, "b"))
-	b.clock.advance(23 * time.Hour)
+	b.clock.Move(23 * time.Hour)
 	b.sweepNow()
 	if got := b.read(st, 0); !slices.Equal(got, []string{"a", "b"}) {
 		t.Errorf("after exactly 24 h: %q", got)
 	}
-	b.clock.advance(time.Millisecond)
+	b.clock.Move(time.Millisecond)
 	b.sweepNow()
 	if got := b.read(st, 0); !slices.Equal(got, []string{"b"}) {
 		t.Errorf("after a little more: %q", got)
@@ -254,12 +237,12 @@ func TestRetention(t *testing.T) {
 	if _, err := b.Update(st, Change{Retention: &longer}); err != nil {
 		t.Fatal(err)
 	}
-	b.clock.advance(20 * time.Hour)
+	b.clock.Move(20 * time.Hour)
 	b.sweepNow()
 	if got := b.read(st, 0); !slices.Equal(got, []string{"b"}) {
 		t.Errorf("with a longer retention: %q", got)
 	}
-	b.clock.advance(8 * time.Hour)
+	b.clock.Move(8 * time.Hour)
 	b.sweepNow()
 	if got := b.read(st, 0); got != nil {
 		t.Errorf("after the longer retention: %q", got)
@@ -310,7 +293,7 @@ func TestReopenedDuringSweep(t *testing.T) {
 	if _, err := b.Scale(t.Context(), st, 1, false); err != nil {
 		t.Fatal(err)
 	}
-	b.clock.advance(25 * time.Hour)
+	b.clock.Move(25 * time.Hour)
 	b.sweepNow()
 	b.put(st, to(0, "retention looks at this partition first"))
 	var once sync.Once
@@ -342,12 +325,12 @@ func TestScalingRate(t *testing.T) {
 	}
 	try(2, false, ErrScalingRate) // five attempts
 	try(3, true, nil)             // automatic scaling neither counts nor obeys
-	b.clock.advance(time.Hour - time.Millisecond)
+	b.clock.Move(time.Hour - time.Millisecond)
 	try(2, false, ErrScalingRate)
-	b.clock.advance(time.Millisecond)
+	b.clock.Move(time.Millisecond)
 	try(2, false, nil)
 	try(3, false, ErrScalingRate) // one success
-	b.clock.advance(time.Hour)
+	b.clock.Move(time.Hour)
 	try(3, false, nil)
 	got := ""
 	for _, sc := range b.info(st).Scalings {
@@ -646,7 +629,7 @@ func TestThrottle(t *testing.T) {
 		{-time.Hour, []Put{to(0, "1"), to(0, "1")}, "--"}, // the clock was set back: nothing was gained
 		{time.Second, []Put{to(0, "1"), to(0, "2"), to(0, "3"), to(0, "4")}, "+++-"},
 	} {
-		b.clock.advance(step.wait)
+		b.clock.Move(step.wait)
 		if got := errs(b.put(st, step.puts...)); got != step.want {
 			t.Errorf("outcomes %s, want %s", got, step.want)
 		}
@@ -668,9 +651,9 @@ func TestPace(t *testing.T) {
 	if _, err := st.Pace(0); err != ErrThrottled {
 		t.Errorf("6 s to wait: %v", err)
 	}
-	b.clock.advance(-time.Hour)
+	b.clock.Move(-time.Hour)
 	_, _ = st.Pace(0)
-	b.clock.advance(time.Second)
+	b.clock.Move(time.Second)
 	if d, err := st.Pace(0); d != 5*time.Second || err != nil {
 		t.Errorf("5 s to wait: %v, %v", d, err)
 	}
@@ -721,7 +704,7 @@ func TestUpdate(t *testing.T) {
 	update(Change{Schema: &schema}, ErrSchema)
 	update(Change{AutoScale: &on}, field.ErrInvalid)
 	update(Change{AutoMin: &low, AutoMax: &high}, nil)
-	b.clock.advance(time.Second)
+	b.clock.Move(time.Second)
 	update(Change{AutoScale: &on, DataType: &typ, Schema: &schema}, nil)
 	info := b.info(st)
 	if !info.AutoScale || info.Schema != schema || info.Modified != info.Created+1000 {

@@ -177,6 +177,7 @@ type Stream struct {
 	set    *Set
 	turn   atomic.Uint32 // round robin of records without key
 	limits limits
+	ages   ages
 
 	change sync.Mutex // held by whoever replaces the layout
 

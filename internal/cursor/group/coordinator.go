@@ -8,9 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
+	"disd/internal/clock"
 	"disd/internal/field"
 )
 
@@ -87,6 +90,11 @@ type Options struct {
 	Now         func() time.Time // default time.Now
 	Logger      *slog.Logger     // default slog.Default
 
+	// Real tells real time, by which members are kept calm and patterns are
+	// compared, so that groups work while the clock stands still (CTL-43). Default
+	// clock.Wall.
+	Real func() time.Time
+
 	// SessionTimeout is how long a member may be silent, at least 45 s,
 	// default 60 s.
 	SessionTimeout time.Duration
@@ -115,6 +123,9 @@ type groupID struct{ project, app string }
 func New(opts Options) (*Coordinator, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
+	}
+	if opts.Real == nil {
+		opts.Real = clock.Wall
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
@@ -238,22 +249,58 @@ func (c *Coordinator) HasLiveMembers(project, app string) bool {
 	return g != nil && c.opts.Now().UnixNano() < g.liveUntil.Load()
 }
 
-// Tick does what is due: it removes silent members, ends rounds at their
-// deadline, and notices changed streams. Calls of members do the same for their
-// group, so how often Tick is called decides only how soon a group without
-// calls moves on; once a second is ordinary.
-func (c *Coordinator) Tick() {
-	c.mu.Lock()
-	ids := make([]groupID, 0, len(c.groups))
-	for id := range c.groups {
-		ids = append(ids, id)
-	}
-	c.mu.Unlock()
-	for _, id := range ids {
-		if err := c.visit(id, func(*group, time.Time) error { return nil }); err != nil {
+// Step does what is due: it removes silent members, ends rounds at their deadline,
+// and notices changed streams. Calls of members do the same for their group, so how
+// often Step is called decides only how soon a group without calls moves on; once a
+// second is ordinary. It returns when something is next due by the clock, zero when
+// nothing is.
+func (c *Coordinator) Step() (next time.Time) {
+	for _, id := range c.ids() {
+		err := c.visit(id, func(g *group, _ time.Time) error {
+			for _, at := range g.dues() {
+				next = clock.Earlier(next, at)
+			}
+			return nil
+		})
+		if err != nil {
 			c.opts.Logger.Error("consumer group cannot go on", "app", id.app, "error", err)
 		}
 	}
+	return next
+}
+
+// Due returns when members expire by themselves and rounds reach their deadline.
+func (c *Coordinator) Due() (due []clock.Due) {
+	for _, id := range c.ids() {
+		c.look(id, func(g *group) {
+			for what, at := range g.dues() {
+				due = append(due, clock.Due{At: at, What: what, Project: id.project, Name: id.app})
+			}
+		})
+	}
+	return due
+}
+
+func (c *Coordinator) ids() []groupID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Keys(c.groups))
+}
+
+// look calls fn with a group as it is, locked, if it exists.
+func (c *Coordinator) look(id groupID, fn func(g *group)) bool {
+	c.mu.Lock()
+	g := c.groups[id]
+	c.mu.Unlock()
+	if g == nil {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.dropped {
+		fn(g)
+	}
+	return !g.dropped
 }
 
 // visit enters a group if it exists.
@@ -307,3 +354,6 @@ func (c *Coordinator) close(g *group) {
 	}
 	g.mu.Unlock()
 }
+
+// Tick is Step for those who call it once a second.
+func (c *Coordinator) Tick() { c.Step() }

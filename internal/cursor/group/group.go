@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"disd/internal/clock"
 )
 
 // A phase is what a group is doing. An empty group does not exist.
@@ -43,7 +45,7 @@ type group struct {
 	parts      map[string][]int32 // of the wanted streams, by id; nil for one that is gone
 	owners     map[part]string    // client ids
 
-	compared time.Time // when patterns were last compared with the streams
+	compared time.Time // real time when patterns were last compared with the streams
 }
 
 // A member is a client in a group.
@@ -57,7 +59,7 @@ type member struct {
 
 	synced     bool               // it fetched its share
 	due        time.Time          // while not synced: when it is given up
-	fetched    time.Time          // when it last fetched its share
+	fetched    time.Time          // real time when it last fetched its share
 	stale      bool               // not synced, and what it had may be another's now
 	generation int64              // of the share it fetched last
 	assignment map[string][]int32 // its share, by stream as it spells it
@@ -89,6 +91,23 @@ func (g *group) expire(now time.Time) bool {
 		}
 	}
 	return len(g.members) < before
+}
+
+// dues returns when members expire ("session") and the round reaches its deadline
+// ("round"), the earliest of each.
+func (g *group) dues() map[string]time.Time {
+	due := make(map[string]time.Time)
+	if g.phase == collecting && len(g.members) > 0 {
+		due["round"] = g.deadline
+	}
+	for _, m := range g.members {
+		at := m.contact.Add(g.c.opts.SessionTimeout)
+		if g.phase == handout && !m.synced {
+			at = clock.Earlier(at, m.due)
+		}
+		due["session"] = clock.Earlier(due["session"], at)
+	}
+	return due
 }
 
 func (g *group) lastContact() (last time.Time) {
@@ -266,7 +285,7 @@ func (g *group) compare(now time.Time) error {
 		}
 		changed = changed || !slices.Equal(st.Readable, parts)
 	}
-	if !g.patternsCurrent(now) {
+	if !g.patternsCurrent() {
 		g.start(now, true)
 		return nil
 	}
@@ -276,7 +295,8 @@ func (g *group) compare(now time.Time) error {
 	return g.extend(now)
 }
 
-func (g *group) patternsCurrent(now time.Time) bool {
+func (g *group) patternsCurrent() bool {
+	now := g.c.opts.Real()
 	if now.Sub(g.compared) < patternPause {
 		return true
 	}
@@ -325,7 +345,7 @@ func (g *group) sync(now time.Time, client string) SyncReply {
 		}
 		return SyncReply{State: SyncRejoin}
 	}
-	m.synced, m.stale, m.generation, m.fetched = true, false, g.generation, now
+	m.synced, m.stale, m.generation, m.fetched = true, false, g.generation, g.c.opts.Real()
 	if g.allSynced() {
 		g.phase = stable
 	}
@@ -350,7 +370,7 @@ func (g *group) heartbeat(now time.Time, client string, generation int64) Heartb
 	switch {
 	case g.phase == collecting && m.joined:
 		return Syncing
-	case !m.stale && generation == m.generation && now.Sub(m.fetched) < calm:
+	case !m.stale && generation == m.generation && g.c.opts.Real().Sub(m.fetched) < calm:
 		return Stable
 	case g.phase == collecting:
 		return Joining

@@ -576,7 +576,7 @@ func testRoundEnds(s *script) {
 		s.form("A", "B", "C")
 		s.leave("C")
 		s.advance(20 * time.Second)
-		s.c.Tick()
+		s.c.Step()
 		if s.c.HasLiveMembers("p", "g1") || len(s.c.groups) > 0 {
 			t.Error("members that did not join remain")
 		}
@@ -631,7 +631,7 @@ func testExpiry(s *script) {
 			s.advance(59 * time.Second)
 			s.beats("A", generation, Stable)
 			s.advance(time.Second)
-			s.c.Tick()
+			s.c.Step()
 			s.beats("A", generation, Joining)
 			s.joins("A")
 			s.owned(map[string]int{"s1": 4}, "A")
@@ -893,7 +893,7 @@ func testTopology(s *script) {
 		if _, err := s.c.Heartbeat("p", "g1", "A", generation); !errors.Is(err, errBroken) {
 			t.Errorf("heartbeat: %v", err)
 		}
-		s.c.Tick()
+		s.c.Step()
 		s.broken = nil
 		s.beats("A", generation, Syncing)
 	})
@@ -1027,7 +1027,7 @@ func TestManyAtOnce(t *testing.T) {
 				}
 				_ = s.c.CheckCommit("p", "g1", client, int64(n)) // whatever it says
 				s.c.HasLiveMembers("p", "g1")
-				s.c.Tick()
+				s.c.Step()
 				if n%10 == i {
 					_ = s.c.Leave("p", "g1", client) // nor this
 				}
@@ -1036,9 +1036,43 @@ func TestManyAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 	s.advance(time.Minute)
-	s.c.Tick()
+	s.c.Step()
 	if len(s.c.groups) > 0 {
 		t.Error("silent members remain")
 	}
 	s.form("A", "B")
+}
+
+// TestCTL43 lets a group form, grow and shrink under a clock that stands still; only
+// real time passes.
+func TestCTL43(t *testing.T) {
+	still, real := time.Unix(1_900_000_000, 0), time.Unix(1_800_000_000, 0)
+	s := newScript(t, func(o *Options) {
+		o.Now = func() time.Time { return still }
+		o.Real = func() time.Time { return real }
+	})
+	one := s.joinAndSync("A")
+	s.beats("A", one, Stable)
+	s.joins("B")
+	s.beats("A", one, Stable) // calm
+	real = real.Add(calm)
+	s.beats("A", one, Joining)
+	s.joins("A")
+	s.syncs("A", "B")
+	if len(s.sync("A").Assignment["s1"]) != 2 || len(s.sync("B").Assignment["s1"]) != 2 {
+		t.Error("the partitions are not shared")
+	}
+	if next, want := s.c.Step(), still.Add(defaultSession); !next.Equal(want) {
+		t.Errorf("next due %v, want %v", next, want)
+	}
+	still = still.Add(defaultSession)
+	if next := s.c.Step(); !next.IsZero() || s.c.HasLiveMembers("p", "g1") {
+		t.Errorf("silent members are there; next due %v", next)
+	}
+}
+
+func (s *script) joinAndSync(client string) int64 {
+	s.Helper()
+	s.joins(client)
+	return s.sync(client).Generation
 }

@@ -473,7 +473,7 @@ func TestSimulation(t *testing.T) {
 			s.spawn(func(sleep func(time.Duration)) {
 				for {
 					sleep(time.Second)
-					s.c.Tick()
+					s.c.Step()
 				}
 			})
 			for range 3 {

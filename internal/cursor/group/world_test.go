@@ -146,7 +146,7 @@ func (w *world) Next(project, app string) (int64, error) {
 
 func (w *world) coordinator(t *testing.T, change func(*Options)) *Coordinator {
 	t.Helper()
-	opts := Options{Topology: w, Generations: w, Now: w.now, Logger: slog.New(slog.DiscardHandler)}
+	opts := Options{Topology: w, Generations: w, Now: w.now, Real: w.now, Logger: slog.New(slog.DiscardHandler)}
 	if change != nil {
 		change(&opts)
 	}
