@@ -11,6 +11,8 @@ import (
 
 	"disd/internal/storage"
 	"disd/internal/transfer/format"
+	"disd/internal/transfer/format/parquet"
+	"disd/internal/transfer/format/text"
 )
 
 // objects delivers to OBS: each batch is one object, or one for each time
@@ -36,11 +38,11 @@ func (objects) Deliver(ctx context.Context, b Batch) (rejected int64, err error)
 		return 0, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	for _, f := range files {
-		content, err := f.content(b.Target.Descriptor.delimiter())
+		content, err := f.table.Files("")
 		if err != nil {
 			return 0, err
 		}
-		if err := b.Target.Store.Put(ctx, b.Target.Descriptor.Text("obs_bucket_path"), b.key(f.Part), content); err != nil {
+		if err := b.Target.Store.Put(ctx, b.Target.Descriptor.Text("obs_bucket_path"), b.key(f.Part), content[0].Content); err != nil {
 			return 0, err
 		}
 	}
@@ -98,14 +100,7 @@ func (b *Batch) whole() Part {
 type file struct {
 	Part
 	records []storage.Record
-	table   *format.Table // the same records in a Parquet file
-}
-
-func (f *file) content(delimiter string) ([]byte, error) {
-	if f.table != nil {
-		return f.table.File()
-	}
-	return delimited(f.records, delimiter), nil
+	table   format.Table // the same records
 }
 
 // cut returns the files of a batch whose records are all good.
@@ -153,21 +148,22 @@ type cutter struct {
 	batch *Batch
 	whole Part
 	split bool
-	form  *format.Parquet // nil for text
+	form  format.Form
 	files []*file
 	byDir map[string]*file
 }
 
 func newCutter(b *Batch) (*cutter, error) {
-	c := &cutter{batch: b, whole: b.whole(), split: b.Target.Descriptor.split(), byDir: make(map[string]*file)}
-	if b.Target.Descriptor.Text("destination_file_type") != parquetFile {
+	d := b.Target.Descriptor
+	c := &cutter{batch: b, whole: b.whole(), split: d.split(), form: text.New(d.delimiter()), byDir: make(map[string]*file)}
+	if d.Text("destination_file_type") != parquetFile {
 		return c, nil
 	}
-	form, err := format.NewParquet(b.Target.Stream.Schema)
+	schema, err := format.Parse(b.Target.Stream.Schema)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSchema, err)
 	}
-	c.form = form
+	c.form = parquet.New(schema)
 	return c, nil
 }
 
@@ -182,15 +178,10 @@ func (c *cutter) add(r storage.Record) error {
 	}
 	f := c.byDir[part.Dir]
 	if f == nil {
-		f = &file{Part: part}
-		if c.form != nil {
-			f.table = c.form.Table()
-		}
+		f = &file{Part: part, table: c.form.Table()}
 	}
-	if f.table != nil {
-		if err := f.table.Append(r.Data); err != nil {
-			return err
-		}
+	if err := f.table.Append(r.Data); err != nil {
+		return err
 	}
 	if f.records = append(f.records, r); len(f.records) == 1 {
 		c.files, c.byDir[part.Dir] = append(c.files, f), f
@@ -202,9 +193,9 @@ func (c *cutter) add(r storage.Record) error {
 // key is the name of an object in its bucket (OBS-1).
 func (b *Batch) key(p Part) string {
 	d := b.Target.Descriptor
-	ext := ".txt"
+	ext := text.Ext
 	if d.Text("destination_file_type") == parquetFile {
-		ext = ".parquet"
+		ext = parquet.Ext
 	}
 	return join(d.Text("file_prefix"), p.Dir, b.Name(p.First, p.Last, ext))
 }

@@ -101,7 +101,7 @@ func representable(s Stream) error {
 	if err := needsSchema(s); err != nil {
 		return err
 	}
-	if _, err := format.NewParquet(s.Schema); err != nil {
+	if _, err := format.Parse(s.Schema); err != nil {
 		return fmt.Errorf("%w: %w", ErrSchema, err)
 	}
 	return nil

@@ -11,31 +11,48 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"github.com/parquet-go/parquet-go"
 )
 
-// A reading turns a JSON value, which is not null, into the value of a column.
-// Its error says what is wrong with the value, without repeating it. What
+// A Value is what a record holds in one place of its schema. Which members mean
+// something depends on the type there.
+type Value struct {
+	Null bool
+
+	// Int is an int, long, date, time or timestamp; a decimal of up to 18 digits, in units of
+	// its last digit; 1 for true; the bits of a float (32) or double (64).
+	Int int64
+
+	// Bytes are a string, bytes, fixed or enum; of a decimal of more digits the two's
+	// complement, the highest byte first, in as many bytes as its type says. They may share memory
+	// with the record.
+	Bytes []byte
+
+	// Items are the fields of a record; the items of an array; the keys and values of a
+	// map in turn.
+	Items []Value
+}
+
+// A reading turns a JSON value, which is not null, into the plain value. Its
+// error says what is wrong with the value, without repeating it. What
 // cannot be kept exactly is refused; only the digits of binary floating point
 // numbers are rounded.
-type reading func(value) (parquet.Value, error)
+type reading func(*Value, value) error
 
-func readBoolean(v value) (parquet.Value, error) {
+func readBoolean(to *Value, v value) error {
 	if v[0] != 't' && v[0] != 'f' {
-		return parquet.Value{}, errors.New("is not true or false")
+		return errors.New("is not true or false")
 	}
-	return parquet.BooleanValue(v[0] == 't'), nil
+	if v[0] == 't' {
+		to.Int = 1
+	}
+	return nil
 }
 
-func readInt(v value) (parquet.Value, error) {
-	n, err := integer(v, 32)
-	return parquet.Int32Value(int32(n)), err
-}
-
-func readLong(v value) (parquet.Value, error) {
-	n, err := integer(v, 64)
-	return parquet.Int64Value(n), err
+func readInteger(bits int) reading {
+	return func(to *Value, v value) (err error) {
+		to.Int, err = integer(v, bits)
+		return err
+	}
 }
 
 func integer(v value, bits int) (int64, error) {
@@ -46,14 +63,16 @@ func integer(v value, bits int) (int64, error) {
 	return n, nil
 }
 
-func readFloat(v value) (parquet.Value, error) {
+func readFloat(to *Value, v value) error {
 	f, err := floating(v, 32)
-	return parquet.FloatValue(float32(f)), err
+	to.Int = int64(math.Float32bits(float32(f)))
+	return err
 }
 
-func readDouble(v value) (parquet.Value, error) {
+func readDouble(to *Value, v value) error {
 	f, err := floating(v, 64)
-	return parquet.DoubleValue(f), err
+	to.Int = int64(math.Float64bits(f))
+	return err
 }
 
 func floating(v value, bits int) (float64, error) {
@@ -74,9 +93,9 @@ func text(v value) ([]byte, error) {
 	return v.text()
 }
 
-func readString(v value) (parquet.Value, error) {
-	s, err := text(v)
-	return parquet.ByteArrayValue(s), err
+func readString(to *Value, v value) (err error) {
+	to.Bytes, err = text(v)
+	return err
 }
 
 // octets reads bytes as Avro writes them in JSON: each as the character of its
@@ -97,28 +116,26 @@ func octets(v value) ([]byte, error) {
 	return out, nil
 }
 
-func readBytes(v value) (parquet.Value, error) {
-	b, err := octets(v)
-	return parquet.ByteArrayValue(b), err
+func readBytes(to *Value, v value) (err error) {
+	to.Bytes, err = octets(v)
+	return err
 }
 
 func readFixed(size int) reading {
-	return func(v value) (parquet.Value, error) {
-		b, err := octets(v)
-		if err == nil && len(b) != size {
+	return func(to *Value, v value) (err error) {
+		if to.Bytes, err = octets(v); err == nil && len(to.Bytes) != size {
 			err = fmt.Errorf("is not %d bytes long", size)
 		}
-		return parquet.FixedLenByteArrayValue(b), err
+		return err
 	}
 }
 
 func readEnum(symbols []string) reading {
-	return func(v value) (parquet.Value, error) {
-		s, err := text(v)
-		if err == nil && !slices.Contains(symbols, string(s)) {
+	return func(to *Value, v value) (err error) {
+		if to.Bytes, err = text(v); err == nil && !slices.Contains(symbols, string(to.Bytes)) {
 			err = errors.New("is not a symbol of the enumeration")
 		}
-		return parquet.ByteArrayValue(s), err
+		return err
 	}
 }
 
@@ -164,22 +181,21 @@ func unscaled(v value, precision, scale int) (*big.Int, error) {
 	return n, nil
 }
 
-// readDecimal reads decimals into the shortest integer that holds the precision.
+// readDecimal reads decimals of up to 18 digits as an integer, longer ones as size bytes.
 func readDecimal(precision, scale, size int) reading {
-	return func(v value) (parquet.Value, error) {
+	return func(to *Value, v value) error {
 		n, err := unscaled(v, precision, scale)
 		switch {
 		case err != nil:
-			return parquet.Value{}, err
-		case size == 4:
-			return parquet.Int32Value(int32(n.Int64())), nil
-		case size == 8:
-			return parquet.Int64Value(n.Int64()), nil
-		}
-		if n.Sign() < 0 { // two's complement
+			return err
+		case precision <= 18:
+			to.Int = n.Int64()
+			return nil
+		case n.Sign() < 0: // two's complement
 			n.Add(n, new(big.Int).Lsh(big.NewInt(1), uint(8*size)))
 		}
-		return parquet.FixedLenByteArrayValue(n.FillBytes(make([]byte, size))), nil
+		to.Bytes = n.FillBytes(make([]byte, size))
+		return nil
 	}
 }
 
@@ -243,31 +259,30 @@ func (c clock) read(v value, unit time.Duration) (int64, error) {
 	return seconds*each + nanos/int64(unit), nil
 }
 
-func readDate(v value) (parquet.Value, error) {
+func readDate(to *Value, v value) (err error) {
 	if !v.isString() {
-		return readInt(v)
+		to.Int, err = integer(v, 32)
+		return err
 	}
 	t, err := clock{layouts: []string{time.DateOnly}, form: "a date as 2006-01-02"}.parse(v)
-	return parquet.Int32Value(int32(t.Unix() / (24 * 60 * 60))), err
+	to.Int = t.Unix() / (24 * 60 * 60)
+	return err
 }
 
-// readDaytime reads the time of a day; in milliseconds, into 32 bits.
+// readDaytime reads the time of a day.
 func readDaytime(unit time.Duration) reading {
-	return func(v value) (parquet.Value, error) {
-		n, err := daytime.read(v, unit)
-		if err == nil && (n < 0 || n >= int64(24*time.Hour/unit)) {
+	return func(to *Value, v value) (err error) {
+		to.Int, err = daytime.read(v, unit)
+		if err == nil && (to.Int < 0 || to.Int >= int64(24*time.Hour/unit)) {
 			err = errors.New("is not within a day")
 		}
-		if unit == time.Millisecond {
-			return parquet.Int32Value(int32(n)), err
-		}
-		return parquet.Int64Value(n), err
+		return err
 	}
 }
 
 func readTimestamp(c clock, unit time.Duration) reading {
-	return func(v value) (parquet.Value, error) {
-		n, err := c.read(v, unit)
-		return parquet.Int64Value(n), err
+	return func(to *Value, v value) (err error) {
+		to.Int, err = c.read(v, unit)
+		return err
 	}
 }

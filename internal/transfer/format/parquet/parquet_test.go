@@ -1,4 +1,4 @@
-package format_test
+package parquet_test
 
 import (
 	"bytes"
@@ -12,15 +12,16 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"disd/internal/transfer/format"
+	disdparquet "disd/internal/transfer/format/parquet"
 )
 
-func of(t testing.TB, schema string) *format.Parquet {
+func of(t testing.TB, schema string) format.Form {
 	t.Helper()
-	p, err := format.NewParquet(schema)
+	s, err := format.Parse(schema)
 	if err != nil {
 		t.Fatalf("%s: %v", schema, err)
 	}
-	return p
+	return disdparquet.New(s)
 }
 
 // one returns the schema of a record with one field v of a type.
@@ -28,13 +29,23 @@ func one(typ string) string {
 	return `{"type":"record","name":"r","fields":[{"name":"v","type":` + typ + `}]}`
 }
 
-// open makes the file of a table and opens it.
-func open(t testing.TB, table *format.Table) *parquet.File {
+// file makes the file of a table.
+func file(t testing.TB, table format.Table) []byte {
 	t.Helper()
-	content, err := table.File()
+	files, err := table.Files("name")
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(files) != 1 || files[0].Ext != disdparquet.Ext {
+		t.Fatalf("%d files", len(files))
+	}
+	return files[0].Content
+}
+
+// open makes the file of a table and opens it.
+func open(t testing.TB, table format.Table) *parquet.File {
+	t.Helper()
+	content := file(t, table)
 	f, err := parquet.OpenFile(bytes.NewReader(content), int64(len(content)))
 	if err != nil {
 		t.Fatal(err)
@@ -283,7 +294,7 @@ func TestSchemas(t *testing.T) { // D-2
 		{one(`{"type":"fixed","name":"f","size":1048577}`), "v: is fixed with a size other than 1 to 1048576"},
 		{one(`{"type":"bytes","logicalType":"decimal","precision":77}`), "v: is decimal with a precision other than 1 to 76 or a scale beyond it"},
 	} {
-		_, err := format.NewParquet(tt.schema)
+		_, err := format.Parse(tt.schema)
 		if err == nil || !strings.Contains(err.Error(), tt.reason) {
 			t.Errorf("%.200s: %v, want %s", tt.schema, err, tt.reason)
 		}
@@ -310,11 +321,7 @@ func TestSameBytes(t *testing.T) { // D-7, D-12
 				t.Fatal(err)
 			}
 		}
-		b, err := table.File()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
+		return file(t, table)
 	}
 	b := content()
 	if !bytes.Equal(b, content()) {

@@ -1,0 +1,195 @@
+package format
+
+import (
+	"errors"
+	"fmt"
+)
+
+// maxCells is how many values and nulls the columns of a table get from one
+// record. Each is at least two bytes of JSON, unless the schema says that a few bytes stand for
+// a lot: "{}" for all fields of a record that are not there.
+const maxCells = 1 << 19
+
+// maxKept is how many values a Reader has room for between two records.
+const maxKept = 1 << 14
+
+// A Reader turns records into plain values. It must not be used by two goroutines
+// at once.
+type Reader struct {
+	root  *Type
+	row   Value
+	free  []Value // of which Items are cut
+	cells int
+}
+
+// Reader returns one for the records of the schema.
+func (s *Schema) Reader() *Reader { return &Reader{root: s.Root} }
+
+// Read returns what a record holds. The value is good until the next call, and
+// shares memory with data. The error says why the record does not fit.
+func (r *Reader) Read(data []byte) (*Value, error) {
+	v, err := wellFormed(data)
+	if err != nil {
+		return nil, err
+	}
+	if cap(r.free) > maxKept {
+		r.free = nil
+	}
+	r.free, r.cells, r.row = r.free[:0], 0, Value{}
+	return &r.row, r.read(&r.row, r.root, v)
+}
+
+// items cuts n empty values. A larger stock is made when the one there is used up;
+// what was cut from the old one stays good.
+func (r *Reader) items(n int) []Value {
+	if len(r.free)+n > cap(r.free) {
+		r.free = make([]Value, 0, max(64, 2*cap(r.free), n))
+	}
+	from := len(r.free)
+	r.free = r.free[:from+n]
+	clear(r.free[from:])
+	return r.free[from : from+n : from+n]
+}
+
+// count notes cells of the record.
+func (r *Reader) count(n int) error {
+	if r.cells += n; r.cells > maxCells {
+		return fmt.Errorf("stands for more than %d values", maxCells)
+	}
+	return nil
+}
+
+func (r *Reader) read(to *Value, t *Type, v value) error {
+	if v.isNull() && t.Optional {
+		return r.null(to, t)
+	}
+	switch t.Kind {
+	case Record:
+		return r.record(to, t, v)
+	case Array:
+		return r.array(to, t, v)
+	case Map:
+		return r.dictionary(to, t, v)
+	}
+	if v.isNull() {
+		return errors.New("is null")
+	}
+	if err := r.count(1); err != nil {
+		return err
+	}
+	return t.read(to, v)
+}
+
+func (r *Reader) null(to *Value, t *Type) error {
+	to.Null = true
+	return r.count(t.Leaves)
+}
+
+// record reads fields by their names into the order of the schema.
+func (r *Reader) record(to *Value, t *Type, v value) error {
+	if !v.isObject() {
+		return errors.New("is not an object")
+	}
+	found, err := t.find(v)
+	if err != nil {
+		return err
+	}
+	to.Items = r.items(len(t.Items))
+	for i, f := range t.Items {
+		switch {
+		case found[i] == nil && !f.Optional:
+			err = errors.New("is missing")
+		case found[i] == nil:
+			err = r.null(&to.Items[i], f)
+		default:
+			err = r.read(&to.Items[i], f, found[i])
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", t.Names[i], err)
+		}
+	}
+	return nil
+}
+
+// find returns the members of an object that have a field, in its place.
+func (t *Type) find(v value) ([]value, error) {
+	found := make([]value, len(t.Items))
+	for quoted, item := range v.members() {
+		name, err := quoted.text()
+		if err != nil {
+			return nil, fmt.Errorf("a name %w", err)
+		}
+		i, known := t.index[string(name)]
+		if known && found[i] != nil {
+			return nil, fmt.Errorf("has %s twice", name)
+		}
+		if known {
+			found[i] = item
+		}
+	}
+	return found, nil
+}
+
+func (r *Reader) array(to *Value, t *Type, v value) error {
+	if !v.isArray() {
+		return errors.New("is not an array")
+	}
+	n := 0
+	for range v.elements() {
+		n++
+	}
+	if err := r.list(to, t, n); err != nil {
+		return err
+	}
+	n = 0
+	for e := range v.elements() {
+		if err := r.read(&to.Items[n], t.Items[0], e); err != nil {
+			return fmt.Errorf("[%d]: %w", n, err)
+		}
+		n++
+	}
+	return nil
+}
+
+// list makes room for n values, and counts what an empty list stands for.
+func (r *Reader) list(to *Value, t *Type, n int) error {
+	if n == 0 {
+		return r.count(t.Leaves)
+	}
+	if r.cells+n > maxCells {
+		return r.count(n)
+	}
+	to.Items = r.items(n)
+	return nil
+}
+
+func (r *Reader) dictionary(to *Value, t *Type, v value) error {
+	if !v.isObject() {
+		return errors.New("is not an object")
+	}
+	n := 0
+	for range v.members() {
+		n += 2
+	}
+	if err := r.list(to, t, n); err != nil {
+		return err
+	}
+	keys := make(map[string]bool)
+	n = 0
+	for quoted, e := range v.members() {
+		key, err := quoted.text()
+		if err != nil {
+			return fmt.Errorf("a key %w", err)
+		}
+		if keys[string(key)] {
+			return fmt.Errorf("has %s twice", key)
+		}
+		keys[string(key)] = true
+		to.Items[n].Bytes = key
+		if err := errors.Join(r.count(1), r.read(&to.Items[n+1], t.Items[0], e)); err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		n += 2
+	}
+	return nil
+}

@@ -1,0 +1,44 @@
+// Package text makes text files: records as they are, one behind the other
+// (OBS-4).
+package text
+
+import "disd/internal/transfer/format"
+
+// Ext is the extension of text files.
+const Ext = ".txt"
+
+// New returns the form of files in which each record is followed by a delimiter.
+func New(delimiter string) format.Form { return form(delimiter) }
+
+type form string
+
+func (f form) Table() format.Table { return &table{delimiter: string(f)} }
+
+// A table holds records whose data it does not copy.
+type table struct {
+	delimiter string
+	records   [][]byte
+	size      int64
+}
+
+// header is what a record takes besides its data.
+const header = 24
+
+// Append implements format.Table. Every record fits.
+func (t *table) Append(data []byte) error {
+	t.records = append(t.records, data)
+	t.size += int64(len(data) + len(t.delimiter) + header)
+	return nil
+}
+
+// Size implements format.Table.
+func (t *table) Size() int64 { return t.size }
+
+// Files implements format.Table.
+func (t *table) Files(string) ([]format.File, error) {
+	out := make([]byte, 0, t.size-header*int64(len(t.records)))
+	for _, data := range t.records {
+		out = append(append(out, data...), t.delimiter...)
+	}
+	return []format.File{{Ext: Ext, Content: out}}, nil
+}
