@@ -223,30 +223,36 @@ func (m *Monitor) Step() (next time.Time) {
 			m.stepped = minute
 		}
 	}
-	if len(m.Due()) == 0 {
-		return time.Time{}
+	for _, d := range m.Due() {
+		next = clock.Earlier(next, d.At)
 	}
-	return m.nextMinute()
+	return next
 }
 
-// Due returns when the minute ends, if anything is to be saved then.
-func (m *Monitor) Due() []clock.Due {
+// Due returns when each minute ends that is to be saved then.
+func (m *Monitor) Due() (due []clock.Due) {
+	minutes := make(map[int64]bool)
 	m.mu.RLock()
-	defer m.mu.RUnlock()
 	for _, st := range m.streams {
-		if st.unsaved() {
-			return []clock.Due{{At: m.nextMinute(), What: "minute"}}
-		}
+		st.unsaved(minutes)
 	}
-	return nil
+	m.mu.RUnlock()
+	for minute := range minutes {
+		due = append(due, clock.Due{At: time.Unix(minute+60, 0), What: "minute"})
+	}
+	return due
 }
 
-func (m *Monitor) nextMinute() time.Time { return time.Unix(minuteOf(m.now())+60, 0) }
-
-func (st *stream) unsaved() bool {
+// unsaved adds the minutes to a set that are not in the catalog.
+func (st *stream) unsaved(minutes map[int64]bool) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	return len(st.done) > 0 || !st.current.empty()
+	for minute := range st.done {
+		minutes[minute] = true
+	}
+	if !st.current.empty() {
+		minutes[st.minute] = true
+	}
 }
 
 // Run saves minutes as they end, until ctx ends, and then the unfinished one too.

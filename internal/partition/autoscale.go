@@ -33,7 +33,9 @@ const (
 // next to look at them: when the next minute has ended, or the pause after a scaling.
 // It returns zero when no stream scales by itself.
 func (s *Set) StepScaling(ctx context.Context) (next time.Time) {
+	now := s.opts.Now()
 	s.report(ctx, "streams could not be scaled", s.AutoScale(ctx))
+	s.looked.Store(now.UnixNano())
 	for _, d := range s.ScalingDue(ctx) {
 		next = clock.Earlier(next, d.At)
 	}
@@ -45,17 +47,17 @@ func (s *Set) ScalingDue(context.Context) (due []clock.Due) {
 	if s.opts.Traffic == nil {
 		return nil
 	}
-	now := s.opts.Now()
+	looked := time.Unix(0, s.looked.Load())
 	for _, st := range s.all() {
 		info, err := st.Info()
 		if err != nil || !info.AutoScale || info.Frozen {
 			continue
 		}
-		at := now.Truncate(time.Minute).Add(time.Minute)
+		at := looked.Truncate(time.Minute).Add(time.Minute)
 		if n := len(info.Scalings); n > 0 {
 			last := time.UnixMilli(info.Scalings[n-1].Time)
 			for _, pause := range []time.Duration{autoPause, turnPause} {
-				if end := last.Add(pause); end.After(now) {
+				if end := last.Add(pause); end.After(looked) {
 					at = clock.Earlier(at, end)
 				}
 			}

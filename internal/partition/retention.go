@@ -48,8 +48,7 @@ func (s *Set) StepRetention(ctx context.Context) (next time.Time) {
 }
 
 // RetentionDue returns what retention will do by itself: the oldest record of each
-// partition, and each closed partition. The work of a partition that failed, or that
-// is damaged, is due after RetentionPace.
+// partition, and each closed partition. What could not be done stays due.
 func (s *Set) RetentionDue(ctx context.Context) (due []clock.Due) {
 	for _, st := range s.all() {
 		if l := st.layout.Load(); l != nil {
@@ -60,7 +59,7 @@ func (s *Set) RetentionDue(ctx context.Context) (due []clock.Due) {
 }
 
 func (s *Set) appendDue(ctx context.Context, due []clock.Due, st *Stream, l *layout) []clock.Due {
-	keep, now := time.Duration(l.info.Retention)*time.Hour, s.opts.Now()
+	keep := time.Duration(l.info.Retention) * time.Hour
 	for id, p := range l.info.Parts {
 		d := clock.Due{What: "retention", Project: l.info.Project, Name: l.info.Name}
 		switch oldest, ok := st.oldest(ctx, id, l.logs[id]); {
@@ -70,9 +69,6 @@ func (s *Set) appendDue(ctx context.Context, due []clock.Due, st *Stream, l *lay
 			continue
 		default:
 			d.At = time.UnixMilli(oldest + 1).Add(keep) // it is kept for all of its last millisecond
-		}
-		if !d.At.After(now) { // it was tried, in vain
-			d.At = now.Add(RetentionPace)
 		}
 		due = append(due, d)
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"disd/internal/storage"
@@ -65,6 +66,8 @@ type Set struct {
 	db     *catalog.DB
 	opts   *Options
 
+	looked atomic.Int64 // ns since 1970 of the last StepScaling, or of Open
+
 	mu       sync.RWMutex
 	byName   map[string]map[string]*Stream // project, name; nil while it is being made or is damaged
 	byID     map[string]*Stream
@@ -93,6 +96,7 @@ func Open(ctx context.Context, engine storage.Engine, db *catalog.DB, opts Optio
 		byID:     make(map[string]*Stream),
 		reserved: make(map[account]int),
 	}
+	s.looked.Store(opts.Now().UnixNano())
 	if err := s.load(ctx); err != nil {
 		return nil, err
 	}
