@@ -37,9 +37,10 @@ var mayImport = map[string][]string{
 	},
 	"internal/api/codec": {},
 
-	"internal/clock": {},
-	"internal/sign":  {},
-	"internal/field": {},
+	"internal/clock":   {},
+	"internal/control": {"internal/clock"},
+	"internal/sign":    {},
+	"internal/field":   {},
 
 	"internal/auth":         {"internal/sign", "internal/auth/keyfile"},
 	"internal/auth/audit":   {},

@@ -32,6 +32,9 @@ type Engine struct {
 	mu     sync.RWMutex
 	logs   map[storage.LogID]*log
 	closed bool
+
+	// appends is shared by appends, so that a snapshot has all batches of one or none.
+	appends sync.RWMutex
 }
 
 // Open returns an empty engine.
@@ -90,6 +93,8 @@ func (e *Engine) Remove(_ context.Context, id storage.LogID) error {
 
 // Append implements storage.Engine.
 func (e *Engine) Append(ctx context.Context, batches []*storage.Batch) {
+	e.appends.RLock()
+	defer e.appends.RUnlock()
 	for _, b := range batches {
 		b.Err = e.append(ctx, b)
 	}
@@ -181,6 +186,7 @@ type log struct {
 	mu      sync.RWMutex
 	oldest  storage.Seq
 	records []storage.Record
+	trimmed int   // records before them whose memory is not free yet
 	last    int64 // append time of the newest record ever
 	size    int64
 	removed bool
@@ -293,8 +299,10 @@ func (l *log) Trim(_ context.Context, seq storage.Seq) error {
 	freed := sizeOf(l.records[:n])
 	l.size -= freed
 	l.e.used.Add(-freed)
-	l.records = slices.Clone(l.records[n:]) // so that the others' memory is freed
-	l.oldest = seq
+	l.records, l.oldest, l.trimmed = l.records[n:], seq, l.trimmed+int(n)
+	if l.trimmed >= len(l.records) { // so that their memory is freed, and seldom
+		l.records, l.trimmed = slices.Clone(l.records), 0
+	}
 	return nil
 }
 
