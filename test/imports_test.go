@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 		"internal/auth", "internal/auth/audit", "internal/auth/certs", "internal/auth/policy",
 		"internal/cursor", "internal/cursor/group", "internal/monitor", "internal/partition", "internal/quota",
 		"internal/transfer", "internal/transfer/dws", "internal/transfer/filestore", "internal/transfer/s3store",
-		"internal/storage/catalog", "internal/storage/memory", "internal/storage/segment", "internal/storage/vfs",
+		"internal/storage/catalog", "internal/storage/catalog/file", "internal/storage/memory", "internal/storage/segment", "internal/storage/vfs",
 	},
 
 	"internal/api": {
@@ -66,13 +66,15 @@ var mayImport = map[string][]string{
 	"internal/transfer/s3store":        {"internal/transfer"},
 	"internal/transfer/sinktest":       {"internal/transfer"},
 
-	"internal/storage":             {},
-	"internal/storage/catalog":     {},
-	"internal/storage/memory":      {},
-	"internal/storage/segment":     {"internal/storage/vfs"},
-	"internal/storage/storagetest": {},
-	"internal/storage/vfs":         {},
-	"internal/storage/vfs/errfs":   {"internal/storage/vfs"},
+	"internal/storage":                     {},
+	"internal/storage/catalog":             {},
+	"internal/storage/catalog/catalogtest": {"internal/storage/catalog"},
+	"internal/storage/catalog/file":        {"internal/storage/catalog"},
+	"internal/storage/memory":              {},
+	"internal/storage/segment":             {"internal/storage/vfs"},
+	"internal/storage/storagetest":         {},
+	"internal/storage/vfs":                 {},
+	"internal/storage/vfs/errfs":           {"internal/storage/vfs"},
 }
 
 // Words may be imported by every package but those in below. What is wrong with a field
@@ -112,11 +114,11 @@ var outside = map[string][]string{
 	"github.com/spf13/pflag":              {"cmd/disd"},
 	"github.com/spf13/viper":              {"cmd/disd"},
 	"github.com/twmb/avro":                {"internal/schema"},
-	"go.etcd.io/bbolt":                    {"internal/storage/catalog"},
+	"go.etcd.io/bbolt":                    {"internal/storage/catalog/file"},
 	"golang.org/x/net":                    {"cmd/disd"},
 	"golang.org/x/sync":                   {"internal/api", "cmd/disd"},
 	"golang.org/x/time":                   {"internal/quota"},
-	"golang.org/x/sys":                    {"internal/storage/catalog", "internal/storage/vfs"},
+	"golang.org/x/sys":                    {"internal/storage/catalog/file", "internal/storage/vfs"},
 	"google.golang.org/protobuf":          {"internal/api/codec"},
 }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // openGroups opens the coordinator of consumer groups.
-func openGroups(c *Config, logger *slog.Logger, db *catalog.DB, apps *cursor.Apps, streams *partition.Set, ledger *quota.Ledger) (*group.Coordinator, error) {
+func openGroups(c *Config, logger *slog.Logger, db catalog.Store, apps *cursor.Apps, streams *partition.Set, ledger *quota.Ledger) (*group.Coordinator, error) {
 	opts := group.Options{
 		Topology: topology{apps, streams}, Generations: generations{db}, Logger: logger, SessionTimeout: c.Groups.SessionTimeout,
 	}
@@ -45,16 +45,17 @@ func tickGroups(ctx context.Context, groups *group.Coordinator) error {
 var generationTable = catalog.NewTable[int64]("generations") // project, app
 
 // generations numbers the rounds of groups, durably.
-type generations struct{ db *catalog.DB }
+type generations struct{ db catalog.Store }
 
 func (g generations) Next(project, app string) (next int64, err error) {
-	err = g.db.Update(func(tx *catalog.Tx) error {
-		last, _, err := generationTable.Get(tx, project, app)
+	key := catalog.Key{project, app}
+	err = g.db.Update(func(tx catalog.Tx) error {
+		last, _, err := generationTable.Get(tx, key)
 		if err != nil {
 			return err
 		}
 		next = last + 1
-		return generationTable.Put(tx, next, project, app)
+		return generationTable.Put(tx, key, next)
 	})
 	return next, err
 }

@@ -26,7 +26,7 @@ func openKeyring(c *Config) (*auth.Keyring, error) {
 
 // openIdentities opens the directory of accounts: those of the configuration, and
 // those that were made by administration.
-func openIdentities(c *Config, db *catalog.DB, keys *auth.Keyring) (*auth.Directory, error) {
+func openIdentities(c *Config, db catalog.Store, keys *auth.Keyring) (*auth.Directory, error) {
 	return auth.OpenDirectory(auth.Options{
 		Mode: c.Auth.Mode, Domains: c.Auth.Domains, Store: identityStore{db}, Keyring: keys,
 	})
@@ -35,12 +35,12 @@ func openIdentities(c *Config, db *catalog.DB, keys *auth.Keyring) (*auth.Direct
 var identities = catalog.NewTable[[]byte]("identities")
 
 // An identityStore keeps what administration makes in the catalog.
-type identityStore struct{ db *catalog.DB }
+type identityStore struct{ db catalog.Store }
 
 func (s identityStore) List() (map[string][]byte, error) {
 	all := make(map[string][]byte)
-	err := s.db.View(func(tx *catalog.Tx) error {
-		return identities.Each(tx, nil, func(key []string, record []byte) error {
+	err := s.db.View(func(tx catalog.Tx) error {
+		return identities.Each(tx, nil, func(key catalog.Key, record []byte) error {
 			all[key[0]] = record
 			return nil
 		})
@@ -49,11 +49,11 @@ func (s identityStore) List() (map[string][]byte, error) {
 }
 
 func (s identityStore) Put(name string, record []byte) error {
-	return s.db.Update(func(tx *catalog.Tx) error { return identities.Put(tx, record, name) })
+	return s.db.Update(func(tx catalog.Tx) error { return identities.Put(tx, catalog.Key{name}, record) })
 }
 
 func (s identityStore) Delete(name string) error {
-	return s.db.Update(func(tx *catalog.Tx) error { return identities.Delete(tx, name) })
+	return s.db.Update(func(tx catalog.Tx) error { return identities.Delete(tx, catalog.Key{name}) })
 }
 
 // openAudit opens the audit log, nil when there is to be none.

@@ -9,7 +9,7 @@ import (
 
 	"disd/internal/partition"
 	"disd/internal/storage"
-	"disd/internal/storage/catalog"
+	"disd/internal/storage/catalog/file"
 	"disd/internal/storage/segment"
 	"disd/internal/storage/vfs"
 )
@@ -83,11 +83,11 @@ func when(ms int64) string {
 // streamNames reads the names of streams from the catalog, by their ids, which logs
 // they have, and what is damaged there.
 func streamNames(dataDir string) (names map[string]string, logs []storage.LogID, damage []error) {
-	file := catalogFile(dataDir)
-	if _, err := os.Stat(file); err != nil {
+	path := catalogFile(dataDir)
+	if _, err := os.Stat(path); err != nil {
 		return nil, nil, nil
 	}
-	db, err := catalog.OpenToRead(file)
+	db, err := file.OpenToRead(path)
 	if err != nil {
 		return nil, nil, []error{err}
 	}

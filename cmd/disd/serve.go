@@ -28,6 +28,7 @@ import (
 	"disd/internal/quota"
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
+	"disd/internal/storage/catalog/file"
 	"disd/internal/storage/memory"
 	"disd/internal/storage/segment"
 	"disd/internal/transfer"
@@ -65,7 +66,7 @@ func run(ctx context.Context, c *Config, logs io.Writer) error {
 	return err
 }
 
-func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net.Listener, engine storage.Engine, db *catalog.DB) error {
+func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net.Listener, engine storage.Engine, db catalog.Store) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	ledger := quota.New(time.Now)
@@ -91,7 +92,7 @@ func serveFrom(ctx context.Context, c *Config, logger *slog.Logger, listener net
 		Quotas:   partition.Quotas{Mode: partition.Mode(c.Quota.Mode)},
 		Exceeded: ledger.Note,
 		Account:  ids.Account,
-		OnDelete: []func(*catalog.Tx, string) error{cursor.ForgetStream, policy.Forget, transfer.ForgetStream, monitor.Forget},
+		OnDelete: []func(catalog.Tx, string) error{cursor.ForgetStream, policy.Forget, transfer.ForgetStream, monitor.Forget},
 		Traffic: func(streamID string, minutes int) (partition.Load, bool) {
 			t, err := watch.Traffic(streamID, minutes)
 			return partition.Load(t), err == nil
@@ -165,9 +166,9 @@ func maxApps(c *Config) int {
 
 // openStorage opens the engine and the catalog, both in the data directory or
 // both in memory.
-func openStorage(c *Config, logger *slog.Logger) (storage.Engine, *catalog.DB, error) {
+func openStorage(c *Config, logger *slog.Logger) (storage.Engine, catalog.Store, error) {
 	if c.Engine == "memory" {
-		db, err := catalog.OpenMemory()
+		db, err := file.OpenMemory()
 		return memory.Open(memory.Options{Max: c.Storage.Memory}), db, err
 	}
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
@@ -196,7 +197,7 @@ func openStorage(c *Config, logger *slog.Logger) (storage.Engine, *catalog.DB, e
 	return engine, db, nil
 }
 
-func openCatalog(dataDir string, engine storage.Engine) (*catalog.DB, error) {
+func openCatalog(dataDir string, engine storage.Engine) (catalog.Store, error) {
 	logs, err := engine.List(context.Background())
 	if err == nil {
 		err = missingCatalog(dataDir, len(logs))
@@ -204,7 +205,7 @@ func openCatalog(dataDir string, engine storage.Engine) (*catalog.DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	return catalog.Open(catalogFile(dataDir))
+	return file.Open(catalogFile(dataDir))
 }
 
 // missingCatalog returns an error when there are logs and no catalog, which would

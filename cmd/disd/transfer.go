@@ -22,7 +22,7 @@ import (
 )
 
 // openTransfer opens the transfer tasks. What they can write to is listed here.
-func openTransfer(c *Config, logger *slog.Logger, engine storage.Engine, db *catalog.DB, streams *partition.Set, keys *auth.Keyring, ledger *quota.Ledger) (*transfer.Tasks, error) {
+func openTransfer(c *Config, logger *slog.Logger, engine storage.Engine, db catalog.Store, streams *partition.Set, keys *auth.Keyring, ledger *quota.Ledger) (*transfer.Tasks, error) {
 	if dir := bucketsDir(c); dir != "" {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
@@ -181,7 +181,7 @@ func (t taskStreams) Describe(id string) (transfer.Stream, error) {
 	return out, nil
 }
 
-func (t taskStreams) Exists(tx *catalog.Tx, id string) error {
+func (t taskStreams) Exists(tx catalog.Tx, id string) error {
 	st, err := t.set.GetID(id)
 	if err != nil {
 		return err

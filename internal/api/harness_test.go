@@ -17,6 +17,7 @@ import (
 	"disd/internal/monitor"
 	"disd/internal/partition"
 	"disd/internal/storage/catalog"
+	"disd/internal/storage/catalog/file"
 	"disd/internal/storage/memory"
 	"disd/internal/transfer"
 )
@@ -51,9 +52,9 @@ type bench struct {
 }
 
 // memoryCatalog returns an empty catalog for one test.
-func memoryCatalog(t *testing.T) *catalog.DB {
+func memoryCatalog(t *testing.T) catalog.Store {
 	t.Helper()
-	db, err := catalog.OpenMemory()
+	db, err := file.OpenMemory()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +66,7 @@ func memoryCatalog(t *testing.T) *catalog.DB {
 func newBench(t *testing.T, quotas partition.Quotas, edit ...func(*Options)) *bench {
 	t.Helper()
 	c := &testClock{t: time.UnixMilli(1795424828504)}
-	db, err := catalog.OpenMemory()
+	db, err := file.OpenMemory()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +79,7 @@ func newBench(t *testing.T, quotas partition.Quotas, edit ...func(*Options)) *be
 			load, err := opts.Monitor.Traffic(streamID, minutes)
 			return partition.Load(load), err == nil
 		},
-		OnDelete: []func(*catalog.Tx, string) error{cursor.ForgetStream, policy.Forget, monitor.Forget, transfer.ForgetStream},
+		OnDelete: []func(catalog.Tx, string) error{cursor.ForgetStream, policy.Forget, monitor.Forget, transfer.ForgetStream},
 	})
 	if err != nil {
 		t.Fatal(err)

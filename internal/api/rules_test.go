@@ -32,7 +32,7 @@ import (
 type world struct {
 	*bench
 	engine *moody
-	db     *catalog.DB
+	db     catalog.Store
 	quotas partition.Quotas
 	apps   cursor.Options
 	edit   []func(*Options)
@@ -72,7 +72,7 @@ func (w *world) open(t *testing.T, o *Options) {
 	streams, err := partition.Open(t.Context(), w.engine, w.db, partition.Options{
 		Now: o.Now, Logger: logger, Quotas: w.quotas, Exceeded: o.Quotas.Note,
 		Account:  func(project string) string { return strings.TrimRight(project, "0123456789") },
-		OnDelete: []func(*catalog.Tx, string) error{cursor.ForgetStream, policy.Forget},
+		OnDelete: []func(catalog.Tx, string) error{cursor.ForgetStream, policy.Forget},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -45,7 +45,7 @@ func (s taskStreams) Describe(id string) (transfer.Stream, error) {
 	return out, nil
 }
 
-func (s taskStreams) Exists(tx *catalog.Tx, id string) error {
+func (s taskStreams) Exists(tx catalog.Tx, id string) error {
 	st, err := s.set.GetID(id)
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ func (o *outside) Deliver(context.Context, transfer.Batch) (int64, error)       
 func (o *outside) Close()                                                       {}
 
 // openTasks runs the tasks of a bench.
-func openTasks(t *testing.T, db *catalog.DB, engine storage.Engine, streams *partition.Set, now func() time.Time, enforce bool) (*transfer.Tasks, *outside) {
+func openTasks(t *testing.T, db catalog.Store, engine storage.Engine, streams *partition.Set, now func() time.Time, enforce bool) (*transfer.Tasks, *outside) {
 	t.Helper()
 	out := &outside{dir: t.TempDir()}
 	if err := os.Mkdir(filepath.Join(out.dir, "obsbucket"), 0o700); err != nil {

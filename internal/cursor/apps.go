@@ -35,14 +35,21 @@ type Checkpoint struct {
 }
 
 var (
-	apps = catalog.NewTable[App]("apps") // project, app
+	apps = catalog.NewTable[App]("apps") // appKey
 
 	// checkpoints begin with the stream, whose deletion takes them along.
-	checkpoints = catalog.NewTable[Checkpoint]("checkpoints") // stream id, project, app, partition (10 digits)
+	checkpoints = catalog.NewTable[Checkpoint]("checkpoints") // Mark.key
 
 	// appStreams lists the streams on which an app has checkpoints.
-	appStreams = catalog.NewTable[bool]("app_streams") // project, app, stream id
+	appStreams = catalog.NewTable[bool]("app_streams") // appStreamKey
 )
+
+func appKey(project, name string) catalog.Key { return catalog.Key{project, name} }
+
+func appStreamKey(project, app, stream string) catalog.Key { return catalog.Key{project, app, stream} }
+
+// marksKey is what the checkpoints of an app on a stream have in common.
+func marksKey(stream, project, app string) catalog.Key { return catalog.Key{stream, project, app} }
 
 // Options of Apps. Nil means the ordinary value.
 type Options struct {
@@ -61,12 +68,12 @@ type Options struct {
 
 // Apps keeps apps and checkpoints. All methods may be called at any time.
 type Apps struct {
-	db   *catalog.DB
+	db   catalog.Store
 	opts Options
 }
 
 // OpenApps returns the apps and checkpoints in a catalog.
-func OpenApps(db *catalog.DB, opts Options) *Apps {
+func OpenApps(db catalog.Store, opts Options) *Apps {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
@@ -79,23 +86,23 @@ func OpenApps(db *catalog.DB, opts Options) *Apps {
 // Create makes an app (E11). ErrAppExists, ErrAppQuota.
 func (a *Apps) Create(project, name string) error {
 	app := App{Name: name, ID: catalog.NewID(), Created: a.opts.Now().UnixMilli()}
-	return a.db.Update(func(tx *catalog.Tx) error {
+	return a.db.Update(func(tx catalog.Tx) error {
 		if full, err := a.full(tx, project); err != nil || full { // quotas come first (C-35)
 			return errors.Join(err, ErrAppQuota)
 		}
-		if _, ok, err := apps.Get(tx, project, name); err != nil || ok {
+		if _, ok, err := apps.Get(tx, appKey(project, name)); err != nil || ok {
 			return errors.Join(err, ErrAppExists)
 		}
-		return apps.Put(tx, app, project, name)
+		return apps.Put(tx, appKey(project, name), app)
 	})
 }
 
-func (a *Apps) full(tx *catalog.Tx, project string) (bool, error) {
+func (a *Apps) full(tx catalog.Tx, project string) (bool, error) {
 	if a.opts.MaxApps == 0 {
 		return false, nil
 	}
 	n := 0
-	err := apps.Each(tx, []string{project}, func([]string, App) error { n++; return nil })
+	err := apps.Each(tx, catalog.Key{project}, func(catalog.Key, App) error { n++; return nil })
 	if err != nil || n < a.opts.MaxApps {
 		return false, err
 	}
@@ -105,7 +112,7 @@ func (a *Apps) full(tx *catalog.Tx, project string) (bool, error) {
 // Get returns an app and the ids of the streams on which it has checkpoints
 // (E14). ErrAppNotFound.
 func (a *Apps) Get(project, name string) (app App, streams []string, err error) {
-	err = a.db.View(func(tx *catalog.Tx) error {
+	err = a.db.View(func(tx catalog.Tx) error {
 		app, err = mustExist(tx, project, name)
 		if err == nil {
 			streams, err = streamsOf(tx, project, name)
@@ -115,16 +122,16 @@ func (a *Apps) Get(project, name string) (app App, streams []string, err error) 
 	return app, streams, err
 }
 
-func mustExist(tx *catalog.Tx, project, name string) (App, error) {
-	app, ok, err := apps.Get(tx, project, name)
+func mustExist(tx catalog.Tx, project, name string) (App, error) {
+	app, ok, err := apps.Get(tx, appKey(project, name))
 	if err == nil && !ok {
 		err = ErrAppNotFound
 	}
 	return app, err
 }
 
-func streamsOf(tx *catalog.Tx, project, app string) (ids []string, err error) {
-	err = appStreams.Each(tx, []string{project, app}, func(key []string, _ bool) error {
+func streamsOf(tx catalog.Tx, project, app string) (ids []string, err error) {
+	err = appStreams.Each(tx, appKey(project, app), func(key catalog.Key, _ bool) error {
 		ids = append(ids, key[2])
 		return nil
 	})
@@ -140,8 +147,8 @@ type Listed struct {
 // List returns the apps of a project in byte order of their names (E12); with a
 // stream id only those that have a checkpoint on it.
 func (a *Apps) List(project, streamID string) (list []Listed, err error) {
-	err = a.db.View(func(tx *catalog.Tx) error {
-		return apps.Each(tx, []string{project}, func(_ []string, app App) error {
+	err = a.db.View(func(tx catalog.Tx) error {
+		return apps.Each(tx, catalog.Key{project}, func(_ catalog.Key, app App) error {
 			streams, err := streamsOf(tx, project, app.Name)
 			if err == nil && (streamID == "" || slices.Contains(streams, streamID)) {
 				list = append(list, Listed{app, streams})
@@ -155,7 +162,7 @@ func (a *Apps) List(project, streamID string) (list []Listed, err error) {
 // Delete removes an app (E13). ErrAppNotFound; ErrAppInUse while it has a
 // checkpoint on an existing stream or is otherwise in use.
 func (a *Apps) Delete(project, name string) error {
-	return a.db.Update(func(tx *catalog.Tx) error {
+	return a.db.Update(func(tx catalog.Tx) error {
 		if _, err := mustExist(tx, project, name); err != nil {
 			return err
 		}
@@ -166,7 +173,7 @@ func (a *Apps) Delete(project, name string) error {
 		if len(streams) > 0 || a.opts.InUse != nil && a.opts.InUse(project, name) {
 			return ErrAppInUse
 		}
-		return apps.Delete(tx, project, name)
+		return apps.Delete(tx, appKey(project, name))
 	})
 }
 
@@ -178,20 +185,15 @@ type Mark struct {
 	Partition int32
 }
 
-func (m Mark) key() []string {
-	return []string{m.StreamID, m.Project, m.App, partitionKey(m.Partition)}
-}
-
-// partitionKey has ten digits, so that keys sort by number.
-func partitionKey(id int32) string {
-	s := strconv.Itoa(int(id))
-	return "0000000000"[len(s):] + s
+// key ends with the partition in ten digits.
+func (m Mark) key() catalog.Key {
+	return append(marksKey(m.StreamID, m.Project, m.App), catalog.Digits(m.Partition, 10))
 }
 
 // A stream is what checkpoints lie on. Exists is asked within the transaction
 // that adds one, so that none outlives its stream.
 type stream interface {
-	Exists(tx *catalog.Tx) error
+	Exists(tx catalog.Tx) error
 }
 
 // Commit records a checkpoint, durably, in place of an earlier one (E16). The
@@ -201,7 +203,7 @@ func (a *Apps) Commit(m Mark, c Checkpoint, st stream, log source) error {
 	if oldest, next := log.Bounds(); c.Seq < oldest || c.Seq > next {
 		return errors.Join(a.Exists(m.Project, m.App), &RangeError{c.Seq, oldest, next})
 	}
-	return a.db.Update(func(tx *catalog.Tx) error {
+	return a.db.Update(func(tx catalog.Tx) error {
 		if _, err := mustExist(tx, m.Project, m.App); err != nil {
 			return err
 		}
@@ -209,14 +211,14 @@ func (a *Apps) Commit(m Mark, c Checkpoint, st stream, log source) error {
 			return err
 		}
 		return errors.Join(
-			checkpoints.Put(tx, c, m.key()...),
-			appStreams.Put(tx, true, m.Project, m.App, m.StreamID))
+			checkpoints.Put(tx, m.key(), c),
+			appStreams.Put(tx, appStreamKey(m.Project, m.App, m.StreamID), true))
 	})
 }
 
 // Exists returns ErrAppNotFound when there is no such app.
 func (a *Apps) Exists(project, name string) error {
-	return a.db.View(func(tx *catalog.Tx) error {
+	return a.db.View(func(tx catalog.Tx) error {
 		_, err := mustExist(tx, project, name)
 		return err
 	})
@@ -225,8 +227,8 @@ func (a *Apps) Exists(project, name string) error {
 // Checkpoint returns a checkpoint, or false when there is none, also when the
 // app does not exist (E17-R1).
 func (a *Apps) Checkpoint(m Mark) (c Checkpoint, ok bool, err error) {
-	err = a.db.View(func(tx *catalog.Tx) error {
-		c, ok, err = checkpoints.Get(tx, m.key()...)
+	err = a.db.View(func(tx catalog.Tx) error {
+		c, ok, err = checkpoints.Get(tx, m.key())
 		return err
 	})
 	return c, ok, err
@@ -236,11 +238,11 @@ func (a *Apps) Checkpoint(m Mark) (c Checkpoint, ok bool, err error) {
 // ErrAppNotFound.
 func (a *Apps) Checkpoints(project, app, streamID string) (map[int32]Checkpoint, error) {
 	byPartition := make(map[int32]Checkpoint)
-	err := a.db.View(func(tx *catalog.Tx) error {
+	err := a.db.View(func(tx catalog.Tx) error {
 		if _, err := mustExist(tx, project, app); err != nil {
 			return err
 		}
-		return checkpoints.Each(tx, []string{streamID, project, app}, func(key []string, c Checkpoint) error {
+		return checkpoints.Each(tx, marksKey(streamID, project, app), func(key catalog.Key, c Checkpoint) error {
 			id, err := strconv.ParseInt(key[3], 10, 32)
 			byPartition[int32(id)] = c
 			return err
@@ -251,45 +253,44 @@ func (a *Apps) Checkpoints(project, app, streamID string) (map[int32]Checkpoint,
 
 // DeleteCheckpoint removes one checkpoint (E18). ErrAppNotFound, ErrNoCheckpoint.
 func (a *Apps) DeleteCheckpoint(m Mark) error {
-	return a.deleteCheckpoints(m.Project, m.App, m.StreamID, partitionKey(m.Partition))
+	return a.deleteCheckpoints(m.Project, m.App, m.StreamID, m.key())
 }
 
 // DeleteCheckpoints removes all checkpoints of an app on a stream (E18).
 // ErrAppNotFound, ErrNoCheckpoint.
 func (a *Apps) DeleteCheckpoints(project, app, streamID string) error {
-	return a.deleteCheckpoints(project, app, streamID)
+	return a.deleteCheckpoints(project, app, streamID, marksKey(streamID, project, app))
 }
 
-func (a *Apps) deleteCheckpoints(project, app, streamID string, partition ...string) error {
-	all := []string{streamID, project, app}
-	return a.db.Update(func(tx *catalog.Tx) error {
+func (a *Apps) deleteCheckpoints(project, app, streamID string, which catalog.Key) error {
+	return a.db.Update(func(tx catalog.Tx) error {
 		if _, err := mustExist(tx, project, app); err != nil {
 			return err
 		}
-		n, err := checkpoints.Clear(tx, append(all, partition...)...)
+		n, err := checkpoints.Clear(tx, which)
 		if err == nil && n == 0 {
 			err = ErrNoCheckpoint
 		}
 		if err != nil {
 			return err
 		}
-		remain, err := checkpoints.Any(tx, all...)
+		remain, err := checkpoints.Any(tx, marksKey(streamID, project, app))
 		if err != nil || remain {
 			return err
 		}
-		return appStreams.Delete(tx, project, app, streamID)
+		return appStreams.Delete(tx, appStreamKey(project, app, streamID))
 	})
 }
 
 // ForgetStream removes all checkpoints on a stream, within the transaction that
 // deletes it (E5-R5).
-func ForgetStream(tx *catalog.Tx, streamID string) error {
-	err := checkpoints.Each(tx, []string{streamID}, func(key []string, _ Checkpoint) error {
-		return appStreams.Delete(tx, key[1], key[2], streamID)
+func ForgetStream(tx catalog.Tx, streamID string) error {
+	err := checkpoints.Each(tx, catalog.Key{streamID}, func(key catalog.Key, _ Checkpoint) error {
+		return appStreams.Delete(tx, appStreamKey(key[1], key[2], streamID))
 	})
 	if err != nil {
 		return err
 	}
-	_, err = checkpoints.Clear(tx, streamID)
+	_, err = checkpoints.Clear(tx, catalog.Key{streamID})
 	return err
 }

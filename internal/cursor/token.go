@@ -82,25 +82,28 @@ type Sealer struct{ key []byte }
 
 var keys = catalog.NewTable[[]byte]("keys")
 
+// cursorKey is the row of keys whose value authenticates cursors.
+var cursorKey = catalog.Key{"cursor"}
+
 // OpenSealer returns the sealer of a data directory, whose key is made at first
 // use and kept in the catalog (CU-6).
-func OpenSealer(db *catalog.DB) (*Sealer, error) {
+func OpenSealer(db catalog.Store) (*Sealer, error) {
 	var key []byte
 	var ok bool
-	read := func(tx *catalog.Tx) (err error) {
-		key, ok, err = keys.Get(tx, "cursor")
+	read := func(tx catalog.Tx) (err error) {
+		key, ok, err = keys.Get(tx, cursorKey)
 		return err
 	}
 	if err := db.View(read); err != nil || ok { // a full disk keeps no server from starting
 		return &Sealer{key}, err
 	}
-	err := db.Update(func(tx *catalog.Tx) error {
+	err := db.Update(func(tx catalog.Tx) error {
 		if err := read(tx); err != nil || ok {
 			return err
 		}
 		key = make([]byte, 32)
 		rand.Read(key)
-		return keys.Put(tx, key, "cursor")
+		return keys.Put(tx, cursorKey, key)
 	})
 	return &Sealer{key}, err
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"disd/internal/storage/catalog"
+	"disd/internal/storage/catalog/file"
 )
 
 var now = time.UnixMilli(1795424828504)
@@ -135,7 +135,7 @@ func TestRearranged(t *testing.T) {
 
 // TestKeyIsKept is CU-6.
 func TestKeyIsKept(t *testing.T) {
-	db, err := catalog.OpenMemory()
+	db, err := file.OpenMemory()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -79,7 +79,7 @@ func (p *point) empty() bool {
 
 // A Monitor counts. All methods may be called at any time.
 type Monitor struct {
-	db      *catalog.DB
+	db      catalog.Store
 	now     func() time.Time
 	log     *slog.Logger
 	started time.Time
@@ -111,7 +111,7 @@ type Options struct {
 }
 
 // Open returns a monitor that keeps its points in a catalog.
-func Open(db *catalog.DB, opts Options) *Monitor {
+func Open(db catalog.Store, opts Options) *Monitor {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}

@@ -14,18 +14,19 @@ import (
 	"time"
 
 	"disd/internal/storage/catalog"
+	"disd/internal/storage/catalog/file"
 )
 
 type bench struct {
 	*Monitor
 	t  *testing.T
-	db *catalog.DB
+	db catalog.Store
 	at time.Time
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	db, err := catalog.OpenMemory()
+	db, err := file.OpenMemory()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,14 +174,14 @@ func TestClockGoesBack(t *testing.T) {
 // What cannot be saved is kept, and saved when that can be done.
 func TestSaveFails(t *testing.T) {
 	b := newBench(t)
-	key := []string{hourKey(b.at.Unix()), "bad", secondsKey(b.at.Unix())}
-	change := func(fn func(tx *catalog.Tx) error) {
+	key := pointKey("bad", b.at.Unix())
+	change := func(fn func(tx catalog.Tx) error) {
 		t.Helper()
 		if err := b.db.Update(fn); err != nil {
 			t.Fatal(err)
 		}
 	}
-	change(func(tx *catalog.Tx) error { return points.Put(tx, []byte("?"), key...) })
+	change(func(tx catalog.Tx) error { return points.Put(tx, key, []byte("?")) })
 	b.put(0, 10)
 	b.Refused("bad")
 	b.at = b.at.Add(time.Minute)
@@ -196,7 +197,7 @@ func TestSaveFails(t *testing.T) {
 	if _, err := b.samples("bad", wholeStream, 0, b.at.Unix()); !errors.Is(err, errFormat) {
 		t.Errorf("damaged point: %v", err)
 	}
-	change(func(tx *catalog.Tx) error { return points.Delete(tx, key...) })
+	change(func(tx catalog.Tx) error { return points.Delete(tx, key) })
 	if err := b.Save(); err != nil {
 		t.Fatal(err)
 	}
@@ -318,8 +319,8 @@ func TestRetired(t *testing.T) { // M-5
 	b := newBench(t)
 	count := func() (n int) {
 		t.Helper()
-		err := b.db.View(func(tx *catalog.Tx) error {
-			return points.Each(tx, nil, func([]string, []byte) error { n++; return nil })
+		err := b.db.View(func(tx catalog.Tx) error {
+			return points.Each(tx, nil, func(catalog.Key, []byte) error { n++; return nil })
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -343,7 +344,7 @@ func TestRetired(t *testing.T) { // M-5
 	}
 	b.Refused("other")
 	save(time.Minute)
-	if err := b.db.Update(func(tx *catalog.Tx) error { return Forget(tx, "s") }); err != nil {
+	if err := b.db.Update(func(tx catalog.Tx) error { return Forget(tx, "s") }); err != nil {
 		t.Fatal(err)
 	}
 	if n := count(); n != 1 || b.series(-1, "total_put_bytes_per_stream") != "" {
@@ -353,8 +354,8 @@ func TestRetired(t *testing.T) { // M-5
 	if n := count(); n != 0 {
 		t.Errorf("%d points of a stream at rest remain", n)
 	}
-	err := b.db.View(func(tx *catalog.Tx) error {
-		some, err := hours.Any(tx)
+	err := b.db.View(func(tx catalog.Tx) error {
+		some, err := hours.Any(tx, nil)
 		if some {
 			t.Error("hours without points remain")
 		}

@@ -15,18 +15,22 @@ import (
 // Tables of points. A point is one value whatever the number of partitions, and
 // lies under its hour first, so that an hour that has grown old is one range.
 var (
-	points = catalog.NewTable[[]byte]("metrics")    // hour, stream id, minute (seconds in ten digits)
-	hours  = catalog.NewTable[bool]("metric_hours") // those that have points
+	points = catalog.NewTable[[]byte]("metrics")    // pointKey
+	hours  = catalog.NewTable[bool]("metric_hours") // hourKey: those that have points
 )
 
 const hour = 3600
 
-func secondsKey(seconds int64) string {
-	s := strconv.FormatInt(seconds, 10)
-	return "0000000000"[min(len(s), 10):] + s
-}
+// hourKey is the key of the hour in which a second lies.
+func hourKey(at int64) catalog.Key { return catalog.Key{catalog.Digits(at-at%hour, 10)} }
 
-func hourKey(seconds int64) string { return secondsKey(seconds - seconds%hour) }
+// streamKey is what the points of a stream in one hour have in common.
+func streamKey(hour catalog.Key, stream string) catalog.Key { return catalog.Key{hour[0], stream} }
+
+// pointKey is that of a stream's minute.
+func pointKey(stream string, at int64) catalog.Key {
+	return append(streamKey(hourKey(at), stream), catalog.Digits(at, 10))
+}
 
 // formatVersion is the first byte of a stored point.
 const formatVersion = 1
@@ -107,7 +111,7 @@ func (m *Monitor) save(minute int64) error {
 	this := minute - minute%hour
 	var err error
 	if some || this != m.retired {
-		err = m.db.Update(func(tx *catalog.Tx) error {
+		err = m.db.Update(func(tx catalog.Tx) error {
 			for _, e := range all {
 				for at, p := range e.points {
 					if err := store(tx, e.id, at, p); err != nil {
@@ -175,9 +179,9 @@ func (m *Monitor) drop(all []ended) {
 }
 
 // store puts a point, together with what is stored of the same minute already.
-func store(tx *catalog.Tx, streamID string, at int64, p *point) error {
-	key := []string{hourKey(at), streamID, secondsKey(at)}
-	raw, ok, err := points.Get(tx, key...)
+func store(tx catalog.Tx, streamID string, at int64, p *point) error {
+	key := pointKey(streamID, at)
+	raw, ok, err := points.Get(tx, key)
 	if err != nil {
 		return err
 	}
@@ -189,16 +193,16 @@ func store(tx *catalog.Tx, streamID string, at int64, p *point) error {
 		before.add(p)
 		p = before
 	}
-	return errors.Join(points.Put(tx, p.encode(), key...), hours.Put(tx, true, key[0]))
+	return errors.Join(points.Put(tx, key, p.encode()), hours.Put(tx, hourKey(at), true))
 }
 
 // retire removes hours that are older than Keep altogether.
-func retire(tx *catalog.Tx, now int64) error {
+func retire(tx catalog.Tx, now int64) error {
 	oldest := hourKey(now - int64(Keep/time.Second))
-	var old []string
-	err := hours.Each(tx, nil, func(key []string, _ bool) error {
-		if key[0] < oldest {
-			old = append(old, key[0])
+	var old []catalog.Key
+	err := hours.Each(tx, nil, func(h catalog.Key, _ bool) error {
+		if h[0] < oldest[0] {
+			old = append(old, h)
 		}
 		return nil
 	})
@@ -212,9 +216,9 @@ func retire(tx *catalog.Tx, now int64) error {
 // Forget removes a stream's points, within the transaction that deletes it (M-6).
 // Its id is never used again, so what is still counted for it is not seen, and
 // grows old like the rest.
-func Forget(tx *catalog.Tx, streamID string) error {
-	return hours.Each(tx, nil, func(key []string, _ bool) error {
-		_, err := points.Clear(tx, key[0], streamID)
+func Forget(tx catalog.Tx, streamID string) error {
+	return hours.Each(tx, nil, func(h catalog.Key, _ bool) error {
+		_, err := points.Clear(tx, streamKey(h, streamID))
 		return err
 	})
 }
@@ -246,9 +250,9 @@ func (p *point) sample(at int64, partition int32) sample {
 func (m *Monitor) samples(streamID string, partition int32, from, to int64) (list []sample, err error) {
 	m.saving.RLock()
 	defer m.saving.RUnlock()
-	err = m.db.View(func(tx *catalog.Tx) error {
+	err = m.db.View(func(tx catalog.Tx) error {
 		for h := from - from%hour; h <= to && err == nil; h += hour {
-			err = points.Each(tx, []string{hourKey(h), streamID}, func(key []string, raw []byte) error {
+			err = points.Each(tx, streamKey(hourKey(h), streamID), func(key catalog.Key, raw []byte) error {
 				at, err := strconv.ParseInt(key[2], 10, 64)
 				if err != nil || at < from || at > to {
 					return err

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"disd/internal/storage"
@@ -53,14 +54,19 @@ type place struct {
 }
 
 var (
-	files  = catalog.NewTable[file]("files")   // stream id, file
-	pieces = catalog.NewTable[place]("pieces") // stream id, file, piece
+	files  = catalog.NewTable[file]("files")   // fileKey
+	pieces = catalog.NewTable[place]("pieces") // pieceKey
 )
 
-// fileKey makes a key of a file id, which may be any text of any length.
-func fileKey(id string) string {
+// fileKey is that of a file, whose id may be any text of any length.
+func fileKey(stream, id string) catalog.Key {
 	sum := sha256.Sum256([]byte(id))
-	return hex.EncodeToString(sum[:])
+	return catalog.Key{stream, hex.EncodeToString(sum[:])}
+}
+
+// pieceKey is that of a piece of a file.
+func pieceKey(file catalog.Key, number int64) catalog.Key {
+	return append(slices.Clone(file), fmt.Sprintf("%016x", uint64(number)))
 }
 
 // AddPieces remembers pieces that were stored, durably. One that is there already
@@ -71,7 +77,7 @@ func (s *Set) AddPieces(st *Stream, add []Piece) error {
 		return err
 	}
 	now := s.opts.Now().UnixMilli()
-	return s.db.Update(func(tx *catalog.Tx) error {
+	return s.db.Update(func(tx catalog.Tx) error {
 		if err := st.Exists(tx); err != nil {
 			return err
 		}
@@ -84,9 +90,9 @@ func (s *Set) AddPieces(st *Stream, add []Piece) error {
 	})
 }
 
-func (p *Piece) put(tx *catalog.Tx, stream string, now int64) error {
-	key := fileKey(p.File)
-	f, ok, err := files.Get(tx, stream, key)
+func (p *Piece) put(tx catalog.Tx, stream string, now int64) error {
+	key := fileKey(stream, p.File)
+	f, ok, err := files.Get(tx, key)
 	if err != nil {
 		return err
 	}
@@ -101,8 +107,8 @@ func (p *Piece) put(tx *catalog.Tx, stream string, now int64) error {
 	}
 	f.Touched = now
 	return errors.Join(
-		files.Put(tx, f, stream, key),
-		pieces.Put(tx, place{p.Number, p.Partition, p.Seq}, stream, key, fmt.Sprintf("%016x", uint64(p.Number))),
+		files.Put(tx, key, f),
+		pieces.Put(tx, pieceKey(key, p.Number), place{p.Number, p.Partition, p.Seq}),
 	)
 }
 
@@ -114,21 +120,22 @@ func (s *Set) File(st *Stream, id string) (name string, state FileState, err err
 		return "", "", err
 	}
 	state = FileUnknown
-	err = s.db.View(func(tx *catalog.Tx) error {
-		f, ok, err := files.Get(tx, info.ID, fileKey(id))
+	err = s.db.View(func(tx catalog.Tx) error {
+		key := fileKey(info.ID, id)
+		f, ok, err := files.Get(tx, key)
 		if err != nil || !ok {
 			return err
 		}
 		name = f.Name
-		state, err = st.fileState(tx, info.ID, fileKey(id), f.Last)
+		state, err = st.fileState(tx, key, f.Last)
 		return err
 	})
 	return name, state, err
 }
 
-func (st *Stream) fileState(tx *catalog.Tx, stream, key string, last int64) (FileState, error) {
+func (st *Stream) fileState(tx catalog.Tx, key catalog.Key, last int64) (FileState, error) {
 	next, gone := int64(0), false
-	err := pieces.Each(tx, []string{stream, key}, func(_ []string, p place) error {
+	err := pieces.Each(tx, key, func(_ catalog.Key, p place) error {
 		kept, err := st.keeps(p)
 		if p.Number == next {
 			next++
@@ -170,8 +177,8 @@ func (s *Set) StepFiles(ctx context.Context) (next time.Time) {
 // ForgetFiles forgets the files that nobody added a piece to for long.
 func (s *Set) ForgetFiles() error {
 	before := s.opts.Now().Add(-fileMemory).UnixMilli()
-	due := func(tx *catalog.Tx) (keys [][]string, err error) {
-		err = files.Each(tx, nil, func(key []string, f file) error {
+	due := func(tx catalog.Tx) (keys []catalog.Key, err error) {
+		err = files.Each(tx, nil, func(key catalog.Key, f file) error {
 			if f.Touched < before {
 				keys = append(keys, key)
 			}
@@ -180,7 +187,7 @@ func (s *Set) ForgetFiles() error {
 		return keys, err
 	}
 	var any bool
-	err := s.db.View(func(tx *catalog.Tx) error {
+	err := s.db.View(func(tx catalog.Tx) error {
 		keys, err := due(tx)
 		any = len(keys) > 0
 		return err
@@ -188,19 +195,19 @@ func (s *Set) ForgetFiles() error {
 	if err != nil || !any {
 		return err
 	}
-	return s.db.Update(func(tx *catalog.Tx) error {
+	return s.db.Update(func(tx catalog.Tx) error {
 		keys, err := due(tx)
 		for _, key := range keys {
-			_, pieceErr := pieces.Clear(tx, key...)
-			err = errors.Join(err, pieceErr, files.Delete(tx, key...))
+			_, pieceErr := pieces.Clear(tx, key)
+			err = errors.Join(err, pieceErr, files.Delete(tx, key))
 		}
 		return err
 	})
 }
 
 // forgetFilesOf forgets the files of a stream that is deleted.
-func forgetFilesOf(tx *catalog.Tx, stream string) error {
-	_, err := files.Clear(tx, stream)
-	_, pieceErr := pieces.Clear(tx, stream)
+func forgetFilesOf(tx catalog.Tx, stream string) error {
+	_, err := files.Clear(tx, catalog.Key{stream})
+	_, pieceErr := pieces.Clear(tx, catalog.Key{stream})
 	return errors.Join(err, pieceErr)
 }

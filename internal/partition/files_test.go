@@ -30,9 +30,9 @@ func (b *bench) wantFile(st *Stream, want FileState) {
 // stored counts the entries that are kept about files.
 func (b *bench) stored() (n int) {
 	b.t.Helper()
-	count := func([]string, place) error { n++; return nil }
-	err := b.db.View(func(tx *catalog.Tx) error {
-		if err := files.Each(tx, nil, func([]string, file) error { n++; return nil }); err != nil {
+	count := func(catalog.Key, place) error { n++; return nil }
+	err := b.db.View(func(tx catalog.Tx) error {
+		if err := files.Each(tx, nil, func(catalog.Key, file) error { n++; return nil }); err != nil {
 			return err
 		}
 		return pieces.Each(tx, nil, count)

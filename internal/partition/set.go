@@ -37,7 +37,7 @@ type Options struct {
 
 	// OnDelete is called in the transaction that deletes a stream, to delete
 	// what other packages keep about it.
-	OnDelete []func(tx *catalog.Tx, streamID string) error
+	OnDelete []func(tx catalog.Tx, streamID string) error
 }
 
 // exceeded reports whether a quota that a stream exceeded must be refused.
@@ -52,18 +52,25 @@ func (o *Options) exceeded(quota string, info *Info) bool {
 }
 
 var (
-	streams = catalog.NewTable[*Info]("streams") // project, name
+	streams = catalog.NewTable[*Info]("streams") // streamKey
 
 	// garbage lists logs that belong to no stream: those of a stream that is
 	// being created or was deleted. A crash leaves them here, and the next
 	// start removes them; a log that is in neither table is left alone.
-	garbage = catalog.NewTable[bool]("garbage") // stream id, partition
+	garbage = catalog.NewTable[bool]("garbage") // garbageKey
 )
+
+func streamKey(project, name string) catalog.Key { return catalog.Key{project, name} }
+
+// garbageKey ends with the partition as it is, without padding.
+func garbageKey(id storage.LogID) catalog.Key {
+	return catalog.Key{id.Stream, strconv.Itoa(int(id.Partition))}
+}
 
 // A Set holds all streams of a server. All methods may be called at any time.
 type Set struct {
 	engine storage.Engine
-	db     *catalog.DB
+	db     catalog.Store
 	opts   *Options
 
 	looked atomic.Int64 // ns since 1970 of the last StepScaling, or of Open
@@ -79,7 +86,7 @@ type account struct{ name, streamType string }
 
 // Open loads all streams and removes what an interrupted creation or deletion
 // left behind.
-func Open(ctx context.Context, engine storage.Engine, db *catalog.DB, opts Options) (*Set, error) {
+func Open(ctx context.Context, engine storage.Engine, db catalog.Store, opts Options) (*Set, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
@@ -107,13 +114,13 @@ func Open(ctx context.Context, engine storage.Engine, db *catalog.DB, opts Optio
 }
 
 func (s *Set) load(ctx context.Context) error {
-	return s.db.View(func(tx *catalog.Tx) error {
-		keys, err := streams.Keys(tx)
+	return s.db.View(func(tx catalog.Tx) error {
+		keys, err := streams.Keys(tx, nil)
 		if err != nil {
 			return err
 		}
 		for _, key := range keys {
-			info, _, err := streams.Get(tx, key...)
+			info, _, err := streams.Get(tx, key)
 			if damage := (*storage.CorruptError)(nil); errors.As(err, &damage) {
 				s.opts.Logger.Error("stream cannot be opened", "project", key[0], "stream", key[1], "error", err)
 				s.occupy(key[0], key[1])
@@ -155,8 +162,8 @@ func (s *Set) occupy(project, name string) {
 // collect removes the logs listed as garbage.
 func (s *Set) collect(ctx context.Context) error {
 	var ids []storage.LogID
-	err := s.db.View(func(tx *catalog.Tx) error {
-		return garbage.Each(tx, nil, func(key []string, _ bool) error {
+	err := s.db.View(func(tx catalog.Tx) error {
+		return garbage.Each(tx, nil, func(key catalog.Key, _ bool) error {
 			n, err := strconv.Atoi(key[1])
 			ids = append(ids, storage.LogID{Stream: key[0], Partition: int32(n)})
 			return err
@@ -316,7 +323,7 @@ func (s *Set) addLogs(ctx context.Context, ids []storage.LogID, use func([]parti
 	if len(ids) == 0 {
 		return use(nil)
 	}
-	err := s.db.Update(func(tx *catalog.Tx) error { return listGarbage(tx, ids) })
+	err := s.db.Update(func(tx catalog.Tx) error { return listGarbage(tx, ids) })
 	if err != nil {
 		return err
 	}
@@ -330,9 +337,9 @@ func (s *Set) addLogs(ctx context.Context, ids []storage.LogID, use func([]parti
 	return err
 }
 
-func listGarbage(tx *catalog.Tx, ids []storage.LogID) error {
+func listGarbage(tx catalog.Tx, ids []storage.LogID) error {
 	for _, id := range ids {
-		if err := garbage.Put(tx, true, id.Stream, strconv.Itoa(int(id.Partition))); err != nil {
+		if err := garbage.Put(tx, garbageKey(id), true); err != nil {
 			return err
 		}
 	}
@@ -388,9 +395,9 @@ func (s *Set) removeLogs(ctx context.Context, ids []storage.LogID) error {
 	if err != nil {
 		return err
 	}
-	return s.db.Update(func(tx *catalog.Tx) error {
+	return s.db.Update(func(tx catalog.Tx) error {
 		for _, id := range ids {
-			if err := garbage.Delete(tx, id.Stream, strconv.Itoa(int(id.Partition))); err != nil {
+			if err := garbage.Delete(tx, garbageKey(id)); err != nil {
 				return err
 			}
 		}
@@ -401,13 +408,13 @@ func (s *Set) removeLogs(ctx context.Context, ids []storage.LogID) error {
 // commit makes a description durable; the logs from index made on leave the
 // garbage list with it.
 func (s *Set) commit(info *Info, made int) error {
-	return s.db.Update(func(tx *catalog.Tx) error {
+	return s.db.Update(func(tx catalog.Tx) error {
 		for _, id := range logIDs(info, made) {
-			if err := garbage.Delete(tx, id.Stream, strconv.Itoa(int(id.Partition))); err != nil {
+			if err := garbage.Delete(tx, garbageKey(id)); err != nil {
 				return err
 			}
 		}
-		return streams.Put(tx, info, info.Project, info.Name)
+		return streams.Put(tx, streamKey(info.Project, info.Name), info)
 	})
 }
 
@@ -423,13 +430,13 @@ func (s *Set) Delete(ctx context.Context, st *Stream) error {
 		return err
 	}
 	ids := logIDs(info, 0)
-	err = s.db.Update(func(tx *catalog.Tx) error {
+	err = s.db.Update(func(tx catalog.Tx) error {
 		for _, also := range s.opts.OnDelete {
 			if err := also(tx, info.ID); err != nil {
 				return err
 			}
 		}
-		return errors.Join(streams.Delete(tx, info.Project, info.Name), forgetFilesOf(tx, info.ID), listGarbage(tx, ids))
+		return errors.Join(streams.Delete(tx, streamKey(info.Project, info.Name)), forgetFilesOf(tx, info.ID), listGarbage(tx, ids))
 	})
 	if err != nil {
 		return err
@@ -514,10 +521,10 @@ func (s *Set) change(st *Stream, edit func(*Info) error) (*Info, error) {
 // Names returns the names of all streams in a catalog, with their projects, by id,
 // and the logs that they are made of. It is for those who look at a data directory
 // without a server.
-func Names(db *catalog.DB) (names map[string]string, logs []storage.LogID, err error) {
+func Names(db catalog.Store) (names map[string]string, logs []storage.LogID, err error) {
 	names = make(map[string]string)
-	err = db.View(func(tx *catalog.Tx) error {
-		return streams.Each(tx, nil, func(_ []string, info *Info) error {
+	err = db.View(func(tx catalog.Tx) error {
+		return streams.Each(tx, nil, func(_ catalog.Key, info *Info) error {
 			names[info.ID] = info.Project + "/" + info.Name
 			logs = append(logs, logIDs(info, 0)...)
 			return nil

@@ -13,6 +13,7 @@ import (
 	"disd/internal/field"
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
+	catalogfile "disd/internal/storage/catalog/file"
 	"disd/internal/storage/memory"
 )
 
@@ -22,14 +23,14 @@ type bench struct {
 	t      *testing.T
 	clock  *clock.Clock
 	engine storage.Engine
-	db     *catalog.DB
+	db     catalog.Store
 	quotas Quotas
 }
 
 func newBench(t *testing.T, quotas Quotas) *bench {
 	t.Helper()
 	c := clock.At(time.UnixMilli(1795424828504))
-	db, err := catalog.OpenMemory()
+	db, err := catalogfile.OpenMemory()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -439,8 +440,8 @@ func TestDamagedStream(t *testing.T) {
 	b := newBench(t, Quotas{})
 	b.create("a", 1)
 	b.create("b", 1)
-	err := b.db.Update(func(tx *catalog.Tx) error {
-		return catalog.NewTable[string]("streams").Put(tx, "no description", "p", "a")
+	err := b.db.Update(func(tx catalog.Tx) error {
+		return catalog.NewTable[string]("streams").Put(tx, streamKey("p", "a"), "no description")
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -467,7 +468,7 @@ func TestInterruptedCreation(t *testing.T) {
 	half := []storage.LogID{{Stream: "half", Partition: 0}, {Stream: "half", Partition: 1}}
 	foreign := storage.LogID{Stream: "foreign"}
 	err := errors.Join(
-		b.db.Update(func(tx *catalog.Tx) error { return listGarbage(tx, half) }),
+		b.db.Update(func(tx catalog.Tx) error { return listGarbage(tx, half) }),
 		b.engine.Create(t.Context(), half[0]),
 		b.engine.Create(t.Context(), foreign))
 	if err != nil {

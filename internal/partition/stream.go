@@ -206,12 +206,12 @@ func (st *Stream) Info() (*Info, error) {
 
 // Exists returns ErrStreamNotFound when the stream does not exist in the picture
 // of a transaction.
-func (st *Stream) Exists(tx *catalog.Tx) error {
+func (st *Stream) Exists(tx catalog.Tx) error {
 	info, err := st.Info()
 	if err != nil {
 		return err
 	}
-	stored, ok, err := streams.Get(tx, info.Project, info.Name)
+	stored, ok, err := streams.Get(tx, streamKey(info.Project, info.Name))
 	if err == nil && (!ok || stored.ID != info.ID) {
 		err = ErrStreamNotFound
 	}

@@ -147,17 +147,17 @@ func readRange(ctx context.Context, log storage.Log, first, last storage.Seq) (a
 
 // update records a position, and the intent or, if that is nil, its end, in one
 // transaction with whatever also does; nil does nothing.
-func (t *Tasks) update(k *task, row *Task, r *run, p Position, i *Intent, also func(*catalog.Tx) error) error {
-	err := t.opts.DB.Update(func(tx *catalog.Tx) error {
+func (t *Tasks) update(k *task, row *Task, r *run, p Position, i *Intent, also func(catalog.Tx) error) error {
+	err := t.opts.DB.Update(func(tx catalog.Tx) error {
 		if err := row.stored(tx); err != nil {
 			return err
 		}
-		key := row.key(r.partition)
-		errs := []error{positions.Put(tx, p, key...)}
+		key := row.runKey(r.partition)
+		errs := []error{positions.Put(tx, key, p)}
 		if i != nil {
-			errs = append(errs, intents.Put(tx, *i, key...))
+			errs = append(errs, intents.Put(tx, key, *i))
 		} else {
-			errs = append(errs, intents.Delete(tx, key...))
+			errs = append(errs, intents.Delete(tx, key))
 		}
 		if also != nil {
 			errs = append(errs, also(tx))

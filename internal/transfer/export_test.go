@@ -25,8 +25,8 @@ type GapRow struct {
 
 // Gaps returns a task's gaps.
 func (t *Tasks) Gaps(streamID string) (all []GapRow) {
-	t.opts.DB.View(func(tx *catalog.Tx) error {
-		return gaps.Each(tx, []string{streamID}, func(key []string, g Gap) error {
+	t.opts.DB.View(func(tx catalog.Tx) error {
+		return gaps.Each(tx, catalog.Key{streamID}, func(key catalog.Key, g Gap) error {
 			first, err := strconv.ParseInt(key[3], 10, 64)
 			all = append(all, GapRow{storage.Seq(first), g})
 			return err
@@ -36,10 +36,10 @@ func (t *Tasks) Gaps(streamID string) (all []GapRow) {
 }
 
 // Rows counts what is stored about a stream.
-func Rows(db *catalog.DB, streamID string) (n int) {
-	db.View(func(tx *catalog.Tx) error {
-		for _, table := range []func(*catalog.Tx, ...string) (bool, error){tasks.Any, positions.Any, intents.Any, gaps.Any} {
-			if any, _ := table(tx, streamID); any {
+func Rows(db catalog.Store, streamID string) (n int) {
+	db.View(func(tx catalog.Tx) error {
+		for _, table := range []func(catalog.Tx, catalog.Key) (bool, error){tasks.Any, positions.Any, intents.Any, gaps.Any} {
+			if any, _ := table(tx, catalog.Key{streamID}); any {
 				n++
 			}
 		}
@@ -49,9 +49,9 @@ func Rows(db *catalog.DB, streamID string) (n int) {
 }
 
 // ForgetNames leaves what there was before names were noted.
-func ForgetNames(db *catalog.DB) {
-	db.Update(func(tx *catalog.Tx) error {
-		_, err := names.Clear(tx)
+func ForgetNames(db catalog.Store) {
+	db.Update(func(tx catalog.Tx) error {
+		_, err := names.Clear(tx, nil)
 		return err
 	})
 }

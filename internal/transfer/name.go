@@ -94,19 +94,19 @@ func (t *Tasks) template(row *Task) string {
 
 // claim takes the names of a task's files. When they are another one's, it makes
 // the task distinct, or has both share them.
-func (t *Tasks) claim(tx *catalog.Tx, row *Task, s Stream, share bool) error {
+func (t *Tasks) claim(tx catalog.Tx, row *Task, s Stream, share bool) error {
 	bucket, prefix := row.Descriptor.backup()
 	mine := nameOwner{row.StreamID, row.Name}
 	for bucket != "" {
-		key := []string{bucket, below.ReplaceAllString(prefix, ""), forTask(t.template(row), s, row.Name, row.ID)}
-		owners, taken, err := names.Get(tx, key...)
+		key := catalog.Key{bucket, below.ReplaceAllString(prefix, ""), forTask(t.template(row), s, row.Name, row.ID)}
+		owners, taken, err := names.Get(tx, key)
 		switch {
 		case err != nil:
 			return err
 		case slices.Contains(owners, mine) || taken && row.Distinct:
 			return nil
 		case !taken || share:
-			return names.Put(tx, append(owners, mine), key...)
+			return names.Put(tx, key, append(owners, mine))
 		}
 		row.Distinct = true
 	}
@@ -118,8 +118,8 @@ func (t *Tasks) claim(tx *catalog.Tx, row *Task, s Stream, share bool) error {
 func (t *Tasks) claimAll() error {
 	all := t.live()
 	slices.SortFunc(all, func(a, b *task) int { return cmp.Compare(a.row.Created, b.row.Created) })
-	claim := func(tx *catalog.Tx) error {
-		noted, err := names.Any(tx)
+	claim := func(tx catalog.Tx) error {
+		noted, err := names.Any(tx, nil)
 		if err != nil {
 			return err
 		}
@@ -135,7 +135,7 @@ func (t *Tasks) claimAll() error {
 			if row.Distinct == k.row.Distinct {
 				continue
 			}
-			if err := tasks.Put(tx, row, row.StreamID, row.Name); err != nil {
+			if err := tasks.Put(tx, row.key(), row); err != nil {
 				return err
 			}
 			k.row = row

@@ -21,6 +21,7 @@ import (
 
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
+	"disd/internal/storage/catalog/file"
 	"disd/internal/storage/memory"
 	"disd/internal/storage/vfs"
 	"disd/internal/storage/vfs/errfs"
@@ -40,7 +41,7 @@ type rig struct {
 	others map[string]transfer.Stream // by id
 	gone   bool
 	engine *memory.Engine
-	db     *catalog.DB
+	db     catalog.Store
 	disk   *vfs.Mem
 	opts   transfer.Options
 	tasks  *transfer.Tasks
@@ -51,7 +52,7 @@ const streamID = "8QM3Nt9YTLOWtUVYJhO"
 
 func newRig(t *testing.T, partitions int) *rig {
 	t.Helper()
-	db, err := catalog.OpenMemory()
+	db, err := file.OpenMemory()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +99,7 @@ func (r *rig) Describe(id string) (transfer.Stream, error) {
 	return r.stream, nil
 }
 
-func (r *rig) Exists(*catalog.Tx, string) error {
+func (r *rig) Exists(catalog.Tx, string) error {
 	if r.gone {
 		return errGone
 	}
@@ -942,7 +943,7 @@ func TestStreamIsDeleted(t *testing.T) { // E5-R5
 	if transfer.Rows(r.db, streamID) == 0 {
 		t.Fatal("nothing is stored")
 	}
-	if err := r.db.Update(func(tx *catalog.Tx) error { return transfer.ForgetStream(tx, streamID) }); err != nil {
+	if err := r.db.Update(func(tx catalog.Tx) error { return transfer.ForgetStream(tx, streamID) }); err != nil {
 		t.Fatal(err)
 	}
 	r.put(0, "b")

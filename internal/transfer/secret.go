@@ -68,10 +68,10 @@ func (v vault) find(taskID string, sealed []byte) (secret string, key int, err e
 
 // renew seals with the first key what another one sealed, so that the others can be
 // removed.
-func (v vault) renew(db *catalog.DB) error {
+func (v vault) renew(db catalog.Store) error {
 	var old []Task
-	err := db.View(func(tx *catalog.Tx) error {
-		return tasks.Each(tx, nil, func(_ []string, row Task) error {
+	err := db.View(func(tx catalog.Tx) error {
+		return tasks.Each(tx, nil, func(_ catalog.Key, row Task) error {
 			if secret, key, err := v.find(row.ID, row.Secret); err == nil && key > 0 {
 				row.Secret = v.seal(row.ID, secret)
 				old = append(old, row)
@@ -82,9 +82,9 @@ func (v vault) renew(db *catalog.DB) error {
 	if err != nil || old == nil {
 		return err
 	}
-	return db.Update(func(tx *catalog.Tx) error {
+	return db.Update(func(tx catalog.Tx) error {
 		for _, row := range old {
-			if err := tasks.Put(tx, row, row.StreamID, row.Name); err != nil {
+			if err := tasks.Put(tx, row.key(), row); err != nil {
 				return err
 			}
 		}

@@ -100,11 +100,11 @@ func (t *Tasks) settleParts(ctx context.Context, k *task, row *Task, r *run, log
 	if lost > 0 {
 		t.lost(k, r, from, gap)
 	}
-	return t.update(k, row, r, p, &i, func(tx *catalog.Tx) error {
+	return t.update(k, row, r, p, &i, func(tx catalog.Tx) error {
 		if lost == 0 {
 			return nil
 		}
-		return gaps.Put(tx, gap, append(row.key(r.partition), padded(int64(from), 19))...)
+		return gaps.Put(tx, row.gapKey(r.partition, from), gap)
 	})
 }
 
@@ -139,8 +139,8 @@ func (t *Tasks) skipLost(ctx context.Context, k *task, row *Task, r *run, log st
 	p.Next = oldest
 	gap := Gap{Last: oldest - 1, Found: t.opts.Now().UnixMilli()}
 	t.lost(k, r, first, gap)
-	return t.update(k, row, r, p, nil, func(tx *catalog.Tx) error {
-		return gaps.Put(tx, gap, append(row.key(r.partition), padded(int64(first), 19))...)
+	return t.update(k, row, r, p, nil, func(tx catalog.Tx) error {
+		return gaps.Put(tx, row.gapKey(r.partition, first), gap)
 	})
 }
 

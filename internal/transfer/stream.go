@@ -49,7 +49,7 @@ type Streams interface {
 	Describe(id string) (Stream, error)
 	// Exists returns an error when the stream does not exist in the picture of
 	// a transaction, so that no task outlives its stream.
-	Exists(tx *catalog.Tx, id string) error
+	Exists(tx catalog.Tx, id string) error
 }
 
 // Values of Stream.DataType.

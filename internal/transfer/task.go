@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -63,23 +62,32 @@ type Gap struct {
 
 // All tables begin with the stream, whose deletion takes them along.
 var (
-	tasks     = catalog.NewTable[Task]("tasks")              // stream id, task name
-	positions = catalog.NewTable[Position]("task_positions") // stream id, task id, partition (10 digits)
-	intents   = catalog.NewTable[Intent]("task_intents")     // stream id, task id, partition (10 digits)
-	gaps      = catalog.NewTable[Gap]("task_gaps")           // stream id, task id, partition (10 digits), first (19 digits)
+	tasks     = catalog.NewTable[Task]("tasks")              // Task.key
+	positions = catalog.NewTable[Position]("task_positions") // Task.runKey
+	intents   = catalog.NewTable[Intent]("task_intents")     // Task.runKey
+	gaps      = catalog.NewTable[Gap]("task_gaps")           // Task.gapKey
 )
 
-func padded(n int64, width int) string { return fmt.Sprintf("%0*d", width, n) }
+func (row *Task) key() catalog.Key { return catalog.Key{row.StreamID, row.Name} }
 
-func (row *Task) key(partition int32) []string {
-	return []string{row.StreamID, row.ID, padded(int64(partition), 10)}
+// runsKey is what the rows about a task's partitions have in common.
+func (row *Task) runsKey() catalog.Key { return catalog.Key{row.StreamID, row.ID} }
+
+// runKey ends with the partition in ten digits.
+func (row *Task) runKey(partition int32) catalog.Key {
+	return append(row.runsKey(), catalog.Digits(partition, 10))
+}
+
+// gapKey ends with the first number of the gap in 19 digits.
+func (row *Task) gapKey(partition int32, first storage.Seq) catalog.Key {
+	return append(row.runKey(partition), catalog.Digits(first, 19))
 }
 
 // stored returns ErrTaskNotFound unless the task exists in the picture of a
 // transaction. Whoever writes about a task asks first, so that nothing is left
 // of one that was deleted.
-func (row *Task) stored(tx *catalog.Tx) error {
-	now, ok, err := tasks.Get(tx, row.StreamID, row.Name)
+func (row *Task) stored(tx catalog.Tx) error {
+	now, ok, err := tasks.Get(tx, row.key())
 	if err == nil && (!ok || now.ID != row.ID) {
 		err = ErrTaskNotFound
 	}
@@ -109,9 +117,9 @@ func newTask(row Task) *task {
 }
 
 // load reads how far the task has come.
-func (k *task) load(tx *catalog.Tx) error {
-	own := []string{k.row.StreamID, k.row.ID}
-	err := positions.Each(tx, own, func(key []string, p Position) error {
+func (k *task) load(tx catalog.Tx) error {
+	own := k.row.runsKey()
+	err := positions.Each(tx, own, func(key catalog.Key, p Position) error {
 		r, err := k.runOf(key[2])
 		r.position = p
 		return err
@@ -119,7 +127,7 @@ func (k *task) load(tx *catalog.Tx) error {
 	if err != nil {
 		return err
 	}
-	return intents.Each(tx, own, func(key []string, i Intent) error {
+	return intents.Each(tx, own, func(key catalog.Key, i Intent) error {
 		r, err := k.runOf(key[2])
 		r.intent, r.resumed = &i, true
 		return err
@@ -186,19 +194,19 @@ func (t *Tasks) Create(ctx context.Context, streamID string, d Descriptor) error
 	if err := t.place(ctx, k, stream); err != nil {
 		return err
 	}
-	err = t.opts.DB.Update(func(tx *catalog.Tx) error {
+	err = t.opts.DB.Update(func(tx catalog.Tx) error {
 		if err := t.opts.Streams.Exists(tx, streamID); err != nil {
 			return err
 		}
 		for id, r := range k.runs {
-			if err := positions.Put(tx, r.position, row.key(id)...); err != nil {
+			if err := positions.Put(tx, row.runKey(id), r.position); err != nil {
 				return err
 			}
 		}
 		if err := t.claim(tx, &k.row, stream, false); err != nil {
 			return err
 		}
-		return tasks.Put(tx, k.row, streamID, row.Name)
+		return tasks.Put(tx, k.row.key(), k.row)
 	})
 	if err == nil {
 		t.publish(k)
@@ -331,14 +339,14 @@ func (t *Tasks) Update(ctx context.Context, streamID string, change Descriptor) 
 		return err
 	}
 	row.Revision++
-	err = t.opts.DB.Update(func(tx *catalog.Tx) error {
+	err = t.opts.DB.Update(func(tx catalog.Tx) error {
 		if err := row.stored(tx); err != nil {
 			return err
 		}
 		if err := t.claim(tx, &row, stream, false); err != nil {
 			return err
 		}
-		return tasks.Put(tx, row, row.StreamID, row.Name)
+		return tasks.Put(tx, row.key(), row)
 	})
 	if err == nil {
 		k.mu.Lock()
@@ -383,14 +391,14 @@ func (t *Tasks) Delete(streamID, name string) error {
 	k.halt(t.opts.Grace)
 	t.tidy(k, k.all()...)
 	row := k.snapshot()
-	err = t.opts.DB.Update(func(tx *catalog.Tx) error {
+	err = t.opts.DB.Update(func(tx catalog.Tx) error {
 		if err := row.stored(tx); err != nil {
 			return err
 		}
-		_, err1 := positions.Clear(tx, row.StreamID, row.ID)
-		_, err2 := intents.Clear(tx, row.StreamID, row.ID)
-		_, err3 := gaps.Clear(tx, row.StreamID, row.ID)
-		return errors.Join(err1, err2, err3, tasks.Delete(tx, row.StreamID, row.Name))
+		_, err1 := positions.Clear(tx, row.runsKey())
+		_, err2 := intents.Clear(tx, row.runsKey())
+		_, err3 := gaps.Clear(tx, row.runsKey())
+		return errors.Join(err1, err2, err3, tasks.Delete(tx, row.key()))
 	})
 	if err != nil && !errors.Is(err, ErrTaskNotFound) {
 		k.resume()
@@ -432,12 +440,12 @@ func (t *Tasks) pause(streamID string, ids []string, paused bool) error {
 			rows[i].Started = now
 		}
 	}
-	err = t.opts.DB.Update(func(tx *catalog.Tx) error {
+	err = t.opts.DB.Update(func(tx catalog.Tx) error {
 		for _, row := range rows {
 			if err := row.stored(tx); err != nil {
 				return err
 			}
-			if err := tasks.Put(tx, row, row.StreamID, row.Name); err != nil {
+			if err := tasks.Put(tx, row.key(), row); err != nil {
 				return err
 			}
 		}

@@ -24,9 +24,9 @@ type Logs interface {
 
 // Options of Tasks. Nil and zero mean the ordinary value.
 type Options struct {
-	DB      *catalog.DB // required
-	Streams Streams     // required
-	Logs    Logs        // required
+	DB      catalog.Store // required
+	Streams Streams       // required
+	Logs    Logs          // required
 
 	// Store is what stands in for OBS: where OBS tasks deliver, and where the
 	// others put what they cannot deliver. It has the server's own credentials.
@@ -141,8 +141,8 @@ func Open(opts Options) (*Tasks, error) {
 		wake: make(chan struct{}, 1), workers: make(chan struct{}, opts.Workers), spare: make(chan struct{}, opts.Workers),
 		lanes: make(map[string]*lane),
 	}
-	err = opts.DB.View(func(tx *catalog.Tx) error {
-		return tasks.Each(tx, nil, func(_ []string, row Task) error {
+	err = opts.DB.View(func(tx catalog.Tx) error {
+		return tasks.Each(tx, nil, func(_ catalog.Key, row Task) error {
 			k := newTask(row)
 			t.publish(k)
 			return k.load(tx)
@@ -196,10 +196,10 @@ func (t *Tasks) Quota() int { return t.opts.Quota }
 
 // ForgetStream removes all tasks of a stream, within the transaction that
 // deletes it (E5-R5). Their runs end by themselves.
-func ForgetStream(tx *catalog.Tx, streamID string) error {
+func ForgetStream(tx catalog.Tx, streamID string) error {
 	var errs []error
-	for _, clear := range []func(*catalog.Tx, ...string) (int, error){tasks.Clear, positions.Clear, intents.Clear, gaps.Clear} {
-		_, err := clear(tx, streamID)
+	for _, clear := range []func(catalog.Tx, catalog.Key) (int, error){tasks.Clear, positions.Clear, intents.Clear, gaps.Clear} {
+		_, err := clear(tx, catalog.Key{streamID})
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

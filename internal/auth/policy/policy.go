@@ -62,18 +62,21 @@ type identities interface {
 // rules has the rules of a stream in order of creation, by stream id.
 var rules = catalog.NewTable[[]Rule]("policies")
 
+// key is that of rules.
+func key(stream string) catalog.Key { return catalog.Key{stream} }
+
 // Policies keeps rules. All methods may be called at any time; a change holds for
 // what is asked after it.
 type Policies struct {
-	db  *catalog.DB
+	db  catalog.Store
 	ids identities
 }
 
 // Open returns the policies in a catalog.
-func Open(db *catalog.DB, ids identities) *Policies { return &Policies{db, ids} }
+func Open(db catalog.Store, ids identities) *Policies { return &Policies{db, ids} }
 
 // Forget removes the rules of a stream, within the transaction that deletes it.
-func Forget(tx *catalog.Tx, stream string) error { return rules.Delete(tx, stream) }
+func Forget(tx catalog.Tx, stream string) error { return rules.Delete(tx, key(stream)) }
 
 // Add grants an action on a stream; granting it twice changes nothing (E9). A
 // FieldError for a principal nobody knows, or another bad member.
@@ -82,8 +85,8 @@ func (p *Policies) Add(stream string, g Grant) error {
 	if err != nil {
 		return err
 	}
-	return p.db.Update(func(tx *catalog.Tx) error {
-		have, _, err := rules.Get(tx, stream)
+	return p.db.Update(func(tx catalog.Tx) error {
+		have, _, err := rules.Get(tx, key(stream))
 		if err != nil {
 			return err
 		}
@@ -92,7 +95,7 @@ func (p *Policies) Add(stream string, g Grant) error {
 				have = append(have, r)
 			}
 		}
-		return rules.Put(tx, have, stream)
+		return rules.Put(tx, key(stream), have)
 	})
 }
 
@@ -108,19 +111,19 @@ func (p *Policies) Remove(stream string, g Grant) error {
 		return string(r.Action) == g.Action &&
 			(slices.Contains(items, name) || slices.Contains(items, strings.TrimSuffix(name, ".*")))
 	}
-	return p.db.Update(func(tx *catalog.Tx) error {
-		have, _, err := rules.Get(tx, stream)
+	return p.db.Update(func(tx catalog.Tx) error {
+		have, _, err := rules.Get(tx, key(stream))
 		if err != nil || len(have) == 0 {
 			return err
 		}
-		return rules.Put(tx, slices.DeleteFunc(have, gone), stream)
+		return rules.Put(tx, key(stream), slices.DeleteFunc(have, gone))
 	})
 }
 
 // Rules returns the rules of a stream in order of creation (E10).
 func (p *Policies) Rules(stream string) (list []Rule, err error) {
-	err = p.db.View(func(tx *catalog.Tx) error {
-		list, _, err = rules.Get(tx, stream)
+	err = p.db.View(func(tx catalog.Tx) error {
+		list, _, err = rules.Get(tx, key(stream))
 		return err
 	})
 	return list, err

@@ -10,11 +10,12 @@ import (
 	"disd/internal/auth"
 	"disd/internal/field"
 	"disd/internal/storage/catalog"
+	"disd/internal/storage/catalog/file"
 )
 
 // newPolicies returns the policies of a server with the domains acme (owner of
 // project p), other (users bob and b.c) and o.ther (user x).
-func newPolicies(t *testing.T) (*Policies, *auth.Directory, *catalog.DB) {
+func newPolicies(t *testing.T) (*Policies, *auth.Directory, catalog.Store) {
 	t.Helper()
 	d, err := auth.OpenDirectory(auth.Options{Store: make(store), PasswordCost: 1, Domains: []auth.DomainConfig{
 		{Name: "acme", ID: "A", Projects: []auth.ProjectConfig{{ID: "p", Name: "here"}}, Users: []auth.UserConfig{{Name: "alice"}}},
@@ -24,7 +25,7 @@ func newPolicies(t *testing.T) (*Policies, *auth.Directory, *catalog.DB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, err := catalog.OpenMemory()
+	db, err := file.OpenMemory()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +129,7 @@ func TestAuthorize(t *testing.T) {
 	may(bob, "s")
 	do(p.Remove("none", Grant{"other", "getRecords", "accept"}))
 	do(p.Add("s", Grant{"other", "getRecords", "accept"}))
-	do(db.Update(func(tx *catalog.Tx) error { return Forget(tx, "s") }))
+	do(db.Update(func(tx catalog.Tx) error { return Forget(tx, "s") }))
 	may(bc, "s")
 }
 

@@ -1,8 +1,6 @@
-// Package catalog keeps metadata in one bbolt file behind typed tables, with
-// transactions that may span all of them. It knows tables, not meanings: the
-// packages above say what a stream or a checkpoint is. The file's format is
+// Package file keeps the catalog in one bbolt file. The file's format is
 // specified in docs/format-catalog.md.
-package catalog
+package file
 
 import (
 	"errors"
@@ -17,6 +15,7 @@ import (
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"disd/internal/storage"
+	"disd/internal/storage/catalog"
 )
 
 // formatVersion is part of the file format: the value of key "version" in
@@ -50,7 +49,7 @@ type DB struct {
 
 // A call is one Update waiting for the transaction that will carry it.
 type call struct {
-	fn   func(*Tx) error
+	fn   func(catalog.Tx) error
 	done chan error
 }
 
@@ -185,22 +184,24 @@ func checkVersion(tx *bolt.Tx) error {
 	return nil
 }
 
-// View runs fn in a read-only transaction, a consistent picture of all tables.
-// A CorruptError when the file is damaged.
-func (db *DB) View(fn func(*Tx) error) error {
+// View is that of catalog.Store.
+func (db *DB) View(fn func(catalog.Tx) error) error {
+	return db.view(func(tx *transaction) error { return fn(tx) })
+}
+
+func (db *DB) view(fn func(*transaction) error) error {
 	return guard(db.bolt.Path(), func() error {
-		return db.bolt.View(func(tx *bolt.Tx) error { return fn(&Tx{tx, db.bolt.Path()}) })
+		return db.bolt.View(func(tx *bolt.Tx) error { return fn(&transaction{tx, db.bolt.Path()}) })
 	})
 }
 
-// Update runs fn in a transaction that is durable when nil is returned. What
-// concurrent calls want is committed together, so fn may run again when another
-// call of its group failed: it must set, never add to, what it captures. An
-// error of fn undoes what fn did and is returned. A commit that the disk did not
-// take is storage.ErrUnavailable, and later ones may succeed. One that ends with
-// storage.ErrUnknown is the last: the file's state is only known again after a
-// restart, until then there is storage.ErrUnavailable.
-func (db *DB) Update(fn func(*Tx) error) error {
+// Update is that of catalog.Store. What concurrent calls want is committed
+// together, and fn runs again when another call of its group failed. After a
+// commit that the disk did not take (storage.ErrUnavailable) later ones may
+// succeed. One that ends with storage.ErrUnknown is the last: the file's state
+// is only known again after a restart, until then there is
+// storage.ErrUnavailable.
+func (db *DB) Update(fn func(catalog.Tx) error) error {
 	c := &call{fn: fn, done: make(chan error, 1)}
 	db.mu.Lock()
 	if db.closed || db.failed != nil {
@@ -235,16 +236,16 @@ func (db *DB) failure() error {
 // Health returns nil when the catalog takes updates. After a commit that the disk
 // did not take it tries another.
 func (db *DB) Health() error {
-	if err := db.failure(); err != nil {
-		return err
-	}
 	db.mu.Lock()
-	missed := db.missed
+	missed, stopped := db.missed, db.closed || db.failed != nil
 	db.mu.Unlock()
+	if stopped {
+		return db.refusal()
+	}
 	if missed == nil {
 		return nil
 	}
-	return db.Update(func(*Tx) error { return nil })
+	return db.Update(func(catalog.Tx) error { return nil })
 }
 
 // commitLoop commits whatever queued while the last commit ran, without delay.
@@ -278,7 +279,7 @@ func (db *DB) commit(group []*call) {
 			err := db.bolt.Update(func(tx *bolt.Tx) error {
 				id = tx.ID()
 				for i, c := range group {
-					cause = guard(db.bolt.Path(), func() error { return c.fn(&Tx{tx, db.bolt.Path()}) })
+					cause = guard(db.bolt.Path(), func() error { return c.fn(&transaction{tx, db.bolt.Path()}) })
 					if cause != nil {
 						failed = i
 						return cause
@@ -334,14 +335,14 @@ func (db *DB) Check() (damage []error) {
 			damage = append(damage, err)
 		}
 	}
-	note(db.View(func(tx *Tx) error {
+	note(db.view(func(tx *transaction) error {
 		return tx.tx.ForEach(func(name []byte, b *bolt.Bucket) error {
 			if string(name) == string(formatBucket) {
 				return nil
 			}
 			return b.ForEach(func(k, raw []byte) error {
-				var v any
-				note(NewTable[any](string(name)).decode(tx, k, raw, &v))
+				_, err := tx.doc(string(name), k, raw)
+				note(err)
 				return nil
 			})
 		})
@@ -349,7 +350,7 @@ func (db *DB) Check() (damage []error) {
 	if len(damage) > 0 {
 		return damage
 	}
-	note(db.View(func(tx *Tx) error {
+	note(db.view(func(tx *transaction) error {
 		for err := range tx.tx.Check() {
 			note(&storage.CorruptError{File: tx.path, Reason: err.Error()})
 		}

@@ -1,4 +1,4 @@
-package catalog
+package file
 
 import (
 	"os"

@@ -1,4 +1,4 @@
-package catalog
+package file
 
 import (
 	"errors"
@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"disd/internal/storage"
+	"disd/internal/storage/catalog"
 )
 
 // TestFullDisk: a catalog whose file takes no writes refuses updates, without any
@@ -31,7 +32,7 @@ func TestFullDisk(t *testing.T) {
 	put(t, db, thing{"a", 1}, "a")
 	reopen(t, file, path, os.O_RDONLY) // a write is an error from here on
 	for range 2 {
-		err = db.Update(func(tx *Tx) error { return things.Put(tx, thing{"a", 2}, "a") })
+		err = db.Update(func(tx catalog.Tx) error { return things.Put(tx, catalog.Key{"a"}, thing{"a", 2}) })
 		if !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrUnknown) {
 			t.Errorf("Update = %v, want ErrUnavailable", err)
 		}
@@ -53,8 +54,8 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer db.Close()
-	err = db.View(func(tx *Tx) error {
-		if v, _, err := things.Get(tx, "a"); v.N != 1 || err != nil {
+	err = db.View(func(tx catalog.Tx) error {
+		if v, _, err := things.Get(tx, catalog.Key{"a"}); v.N != 1 || err != nil {
 			t.Errorf("a is %v, %v: refused updates left a trace", v, err)
 		}
 		return nil
@@ -79,13 +80,16 @@ func reopen(t *testing.T, file *os.File, path string, flag int) {
 
 // TestWrote: only a transaction that is not in the file is one that wrote nothing.
 func TestWrote(t *testing.T) {
-	each(t, func(t *testing.T, db *DB) {
-		var id int
-		if err := db.bolt.Update(func(tx *bolt.Tx) error { id = tx.ID(); return nil }); err != nil {
-			t.Fatal(err)
-		}
-		if !db.wrote(id) || db.wrote(id+1) {
-			t.Errorf("transaction %d: %v, the next: %v", id, db.wrote(id), db.wrote(id+1))
-		}
-	})
+	db, err := OpenMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var id int
+	if err := db.bolt.Update(func(tx *bolt.Tx) error { id = tx.ID(); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if !db.wrote(id) || db.wrote(id+1) {
+		t.Errorf("transaction %d: %v, the next: %v", id, db.wrote(id), db.wrote(id+1))
+	}
 }
