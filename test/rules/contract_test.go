@@ -52,9 +52,9 @@ var section = regexp.MustCompile(`\b([a-z0-9-]+\.md)\)?,? (?:sections? )?(\d+(?:
 // operation finds where an operation is cited.
 var operation = regexp.MustCompile(`\b(E[1-9]\d?)\b`)
 
-// coming are ids that api.md cites of documents that are not there yet. Whoever
-// brings such a document deletes its entries.
-var coming = []string{"HDFS-18", "TSDB-11"}
+// coming are the ids of documents that are not there yet. Whoever brings such a
+// document deletes its family here.
+var coming = regexp.MustCompile(`^(CTL|CON|CLI|DEP|HDFS|HBASE|TSDB|CARBON)-\d+$|^DLI-[1-4]\d$`)
 
 // TestEveryCitedRuleHasText fails for the id of a rule, an operation or a section
 // of the contract that code, tests or documents cite and the contract does not have.
@@ -64,6 +64,9 @@ func TestEveryCitedRuleHasText(t *testing.T) {
 	for _, d := range documents(t) {
 		for _, rule := range d.defined() {
 			have[rule] = true
+			if coming.MatchString(rule) {
+				t.Errorf("coming has the family of %s, which is there", rule)
+			}
 		}
 		sections[filepath.Base(d.path)] = d.text
 	}
@@ -71,15 +74,9 @@ func TestEveryCitedRuleHasText(t *testing.T) {
 	for _, m := range operations.FindAllStringSubmatch(sections["api.md"], -1) {
 		have[m[1]] = true
 	}
-	for _, rule := range coming {
-		if have[rule] {
-			t.Errorf("coming has %s, which is there", rule)
-		}
-		have[rule] = true
-	}
 	check := func(path, text string) error {
 		for _, rule := range cited(text) {
-			if !have[rule] {
+			if !have[rule] && !coming.MatchString(rule) {
 				t.Errorf("%s cites %s, which has no text in docs/contract", path, rule)
 			}
 		}

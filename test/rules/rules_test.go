@@ -34,7 +34,7 @@ func TestRules(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, rule := range slices.Sorted(maps.Keys(claims)) {
-		if !slices.Contains(all, rule) {
+		if !slices.Contains(all, rule) && !coming.MatchString(rule) {
 			t.Errorf("%s claims %s, which is no rule", claims[rule], rule)
 		}
 	}
