@@ -27,13 +27,16 @@ var mayImport = map[string][]string{
 		"internal/api", "internal/sign",
 		"internal/auth", "internal/auth/audit", "internal/auth/certs", "internal/auth/policy",
 		"internal/cursor", "internal/cursor/group", "internal/monitor", "internal/partition", "internal/quota",
-		"internal/transfer", "internal/transfer/dws", "internal/transfer/filestore", "internal/transfer/s3store",
+		"internal/transfer", "internal/transfer/filestore", "internal/transfer/kind", "internal/transfer/s3store",
+		"internal/transfer/dli", "internal/transfer/dws", "internal/transfer/hbase", "internal/transfer/mrs",
+		"internal/transfer/obs", "internal/transfer/opentsdb",
 		"internal/storage/catalog", "internal/storage/catalog/file", "internal/storage/memory", "internal/storage/segment", "internal/storage/vfs",
 	},
 
 	"internal/api": {
 		"internal/sign", "internal/api/codec", "internal/auth", "internal/auth/audit", "internal/auth/policy", "internal/clock",
-		"internal/cursor", "internal/cursor/group", "internal/monitor", "internal/partition", "internal/quota", "internal/transfer",
+		"internal/cursor", "internal/cursor/group", "internal/monitor", "internal/partition", "internal/quota",
+		"internal/transfer", "internal/transfer/kind",
 	},
 	"internal/api/codec": {},
 
@@ -55,16 +58,22 @@ var mayImport = map[string][]string{
 	"internal/quota":        {},
 
 	"internal/schema": {},
-	"internal/transfer": {
-		"internal/schema", "internal/storage/catalog", "internal/transfer/format", "internal/transfer/format/parquet", "internal/transfer/format/text",
-	},
-	"internal/transfer/dws":            {"internal/transfer"},
+
+	// A kind of destination, and a store, know the words of kinds, never the engine.
+	"internal/transfer":                {"internal/storage/catalog", "internal/transfer/kind"},
+	"internal/transfer/dli":            {"internal/transfer/kind"},
+	"internal/transfer/dws":            {"internal/transfer/kind"},
+	"internal/transfer/filestore":      {"internal/transfer/kind", "internal/storage/vfs"},
 	"internal/transfer/format":         {"internal/schema"},
 	"internal/transfer/format/parquet": {"internal/transfer/format"},
 	"internal/transfer/format/text":    {"internal/transfer/format"},
-	"internal/transfer/filestore":      {"internal/transfer", "internal/storage/vfs"},
-	"internal/transfer/s3store":        {"internal/transfer"},
-	"internal/transfer/sinktest":       {"internal/transfer"},
+	"internal/transfer/hbase":          {"internal/transfer/kind"},
+	"internal/transfer/kind":           {"internal/schema"},
+	"internal/transfer/mrs":            {"internal/transfer/kind"},
+	"internal/transfer/obs":            {"internal/transfer/format", "internal/transfer/format/parquet", "internal/transfer/format/text", "internal/transfer/kind"},
+	"internal/transfer/opentsdb":       {"internal/transfer/kind"},
+	"internal/transfer/s3store":        {"internal/transfer/kind"},
+	"internal/transfer/sinktest":       {"internal/transfer/kind"},
 
 	"internal/storage":                     {},
 	"internal/storage/catalog":             {},

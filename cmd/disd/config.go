@@ -20,8 +20,8 @@ import (
 
 	"disd/internal/auth"
 	"disd/internal/partition"
-	"disd/internal/transfer"
 	"disd/internal/transfer/dws"
+	"disd/internal/transfer/kind"
 )
 
 // A Config is everything an operator can set. configs/disd.yaml describes each
@@ -167,7 +167,7 @@ var options = []option{
 	{"transfer.manifest", false, "write a manifest of each batch beside it, for disd verify-dump"},
 	{"transfer.workers", 4, "batches of all transfer tasks that are on their way at the same time; beside them, as many to destinations that are stuck"},
 	{"transfer.zone", "UTC", "time zone of the directories that transfer tasks name by time"},
-	{"transfer.file_name", transfer.DefaultFileName, "names of the files that transfer tasks write, without extension; docs/transfer.md has the rules"},
+	{"transfer.file_name", kind.DefaultFileName, "names of the files that transfer tasks write, without extension; docs/transfer.md has the rules"},
 	{"profiling", false, "serve profiles of the process under /_disd/pprof/"},
 	{"log.level", "info", "debug, info, warn or error"},
 	{"log.format", "text", "text or json"},

@@ -16,8 +16,14 @@ import (
 	"disd/internal/storage/catalog"
 	"disd/internal/storage/vfs"
 	"disd/internal/transfer"
+	"disd/internal/transfer/dli"
 	"disd/internal/transfer/dws"
 	"disd/internal/transfer/filestore"
+	"disd/internal/transfer/hbase"
+	"disd/internal/transfer/kind"
+	"disd/internal/transfer/mrs"
+	"disd/internal/transfer/obs"
+	"disd/internal/transfer/opentsdb"
 	"disd/internal/transfer/s3store"
 )
 
@@ -43,17 +49,17 @@ func openTransfer(c *Config, logger *slog.Logger, engine storage.Engine, db cata
 	if err != nil {
 		return nil, err
 	}
-	clusters, err := dws.New(dws.Options{Clusters: c.Transfer.DWS.Clusters, Keys: c.Transfer.KMSKeys, Timeout: c.Transfer.DWS.Timeout})
+	kinds, err := destinations(c)
 	if err != nil {
-		return nil, misuse{fmt.Errorf("transfer.dws.clusters: %w", err)}
+		return nil, err
 	}
 	return transfer.Open(transfer.Options{
 		DB: db, Streams: taskStreams{streams}, Logs: engine, Store: buckets, Agency: agency, Logger: logger,
 		Zone: zone, FileName: c.Transfer.FileName,
 		Keys:       keys.Derive("transfer tasks"),
 		MaxRecords: c.Transfer.BatchRecords, MaxBytes: c.Transfer.BatchBytes, Workers: c.Transfer.Workers,
-		Manifest:     c.Transfer.Manifest,
-		Destinations: map[transfer.Type]transfer.Opener{transfer.DWS: clusters},
+		Manifest: c.Transfer.Manifest,
+		Kinds:    kinds,
 		Exceeded: func(project, stream string) bool {
 			if c.Quota.Mode != string(partition.Off) {
 				ledger.Note("tasks", project, stream)
@@ -63,10 +69,20 @@ func openTransfer(c *Config, logger *slog.Logger, engine storage.Engine, db cata
 	})
 }
 
+// destinations are the kinds of destinations that tasks may have. A kind that is
+// made without a cluster or database refuses every task.
+func destinations(c *Config) (kind.Set, error) {
+	tables, err := dws.Kind(dws.Options{Clusters: c.Transfer.DWS.Clusters, Keys: c.Transfer.KMSKeys, Timeout: c.Transfer.DWS.Timeout})
+	if err != nil {
+		return nil, misuse{fmt.Errorf("transfer.dws.clusters: %w", err)}
+	}
+	return kind.Set{obs.Kind(), tables, mrs.Kind(), dli.Kind(), hbase.Kind(), opentsdb.Kind()}, nil
+}
+
 // buckets are what tasks write to and verify-dump reads.
 type buckets interface {
-	transfer.Store
-	transfer.Archive
+	kind.Store
+	kind.Archive
 }
 
 // openBuckets opens what stands in for OBS: an object store, or a directory whose
@@ -101,7 +117,7 @@ type Agency struct {
 	AccessKey string   `mapstructure:"access_key"` // default the server's own
 	SecretKey string   `mapstructure:"secret_key"`
 
-	store transfer.Store
+	store kind.Store
 }
 
 // defaultAgency is the one that the console of the cloud makes; it always exists.
@@ -109,7 +125,7 @@ const defaultAgency = "dis_admin_agency"
 
 // openAgencies returns what finds the store of an agency. In mode open every name
 // is accepted; one that is not configured stands for the server itself.
-func openAgencies(c *Config, own transfer.Store) (func(project, name string) (transfer.Store, error), error) {
+func openAgencies(c *Config, own kind.Store) (func(project, name string) (kind.Store, error), error) {
 	agencies := c.Transfer.Agencies
 	for i := range agencies {
 		a := &agencies[i]
@@ -128,14 +144,14 @@ func openAgencies(c *Config, own transfer.Store) (func(project, name string) (tr
 		}
 		a.store = store
 	}
-	return func(project, name string) (transfer.Store, error) {
+	return func(project, name string) (kind.Store, error) {
 		for i := range agencies {
 			if a := &agencies[i]; a.Name == name && (len(a.Projects) == 0 || slices.Contains(a.Projects, project)) {
 				return a.store, nil
 			}
 		}
 		if name != defaultAgency && c.Auth.Mode != auth.ModeOpen {
-			return nil, &transfer.DestinationError{Err: transfer.ErrAgency, Name: name}
+			return nil, &kind.DestinationError{Err: kind.ErrAgency, Name: name}
 		}
 		return own, nil
 	}, nil
@@ -158,22 +174,22 @@ func openObjectStore(c *Config, accessKey, secretKey string) (buckets, error) {
 // taskStreams tells transfer tasks about streams.
 type taskStreams struct{ set *partition.Set }
 
-func (t taskStreams) Describe(id string) (transfer.Stream, error) {
+func (t taskStreams) Describe(id string) (kind.Stream, error) {
 	st, err := t.set.GetID(id)
 	if err != nil {
-		return transfer.Stream{}, err
+		return kind.Stream{}, err
 	}
 	info, err := st.Info()
 	if err != nil {
-		return transfer.Stream{}, err
+		return kind.Stream{}, err
 	}
-	out := transfer.Stream{
+	out := kind.Stream{
 		ID: info.ID, Project: info.Project, Name: info.Name, DataType: info.DataType, Schema: info.Schema,
 		Compression: info.Compression, Delimiter: info.Delimiter,
 		Retention: time.Duration(info.Retention) * time.Hour, Frozen: info.Frozen,
 	}
-	states := map[partition.State]transfer.PartitionState{
-		partition.Active: transfer.Active, partition.Deleted: transfer.Deleted, partition.Expired: transfer.Expired,
+	states := map[partition.State]kind.PartitionState{
+		partition.Active: kind.Active, partition.Deleted: kind.Deleted, partition.Expired: kind.Expired,
 	}
 	for _, p := range info.Parts {
 		out.Partitions = append(out.Partitions, states[p.State])

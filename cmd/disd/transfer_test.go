@@ -4,8 +4,8 @@ import (
 	"errors"
 	"testing"
 
-	"disd/internal/transfer"
 	"disd/internal/transfer/filestore"
+	"disd/internal/transfer/kind"
 )
 
 func TestAgencies(t *testing.T) { // 4.2 agency_name, DIS.4335
@@ -31,7 +31,7 @@ func TestAgencies(t *testing.T) { // 4.2 agency_name, DIS.4335
 			t.Fatal(err)
 		}
 		store, err := agency(tt.project, tt.name)
-		if tt.known && (err != nil || store != own) || !tt.known && !errors.Is(err, transfer.ErrAgency) {
+		if tt.known && (err != nil || store != own) || !tt.known && !errors.Is(err, kind.ErrAgency) {
 			t.Errorf("%+v: %v, %v", tt, store, err)
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"disd/internal/partition"
 	"disd/internal/storage"
 	"disd/internal/transfer"
+	"disd/internal/transfer/kind"
 )
 
 // Errors of the edge itself.
@@ -57,12 +58,12 @@ var faults = []fault{
 	{codec.ErrEmpty, 400, "DIS.4202", "Empty request."},
 	{codec.ErrSyntax, 400, "DIS.4300", "Request error."},
 	{codec.ErrCorrupt, 400, "DIS.4300", "Request error."},
-	{transfer.ErrMalformed, 400, "DIS.4300", "Request error."},
+	{kind.ErrMalformed, 400, "DIS.4300", "Request error."},
 	{monitor.ErrPeriod, 400, "DIS.4203", "Invalid monitoring period. %s"},
 	{monitor.ErrTooOld, 400, "DIS.4204", "The monitoring period cannot be longer than 7 days."},
 	{monitor.ErrLabel, 400, "DIS.4209", "Invalid metrics label. %s"},
 	{partition.ErrNotRunning, 400, "DIS.4205", "Stream is not running."},
-	{transfer.ErrMRSCluster, 400, "DIS.4208", "Mrs cluster is invalid. %s"},
+	{kind.ErrMRSCluster, 400, "DIS.4208", "Mrs cluster is invalid. %s"},
 	{errRecordSize, 400, "DIS.4213", "The record is too large. %s"},
 	{cursor.ErrType, 400, "DIS.4215", "Invalid cursor type. %s"},
 	{cursor.ErrSequence, 400, "DIS.4216", "Invalid sequence_number. %s"},
@@ -76,30 +77,30 @@ var faults = []fault{
 	{storage.ErrBusy, 400, "DIS.4303", "Exceeded traffic control limit."},
 	{partition.ErrScalingRate, 400, "DIS.4305", "Too many stream requests."},
 	{errTooManyCalls, 400, "DIS.4305", "Too many stream requests."},
-	{transfer.ErrBucket, 400, "DIS.4306", "Bucket does not exist. %s"},
+	{kind.ErrBucket, 400, "DIS.4306", "Bucket does not exist. %s"},
 	{partition.ErrStreamExists, 400, "DIS.4307", "The stream already exists."},
 	{partition.ErrQuota, 400, "DIS.4308", "Insufficient quota."},
-	{transfer.ErrBucketAccess, 400, "DIS.4310", "OBS access error."},
+	{kind.ErrBucketAccess, 400, "DIS.4310", "OBS access error."},
 	{partition.ErrPartitionExpired, 400, "DIS.4319", "Partition is expired. %s"},
 	{cursor.ErrAppQuota, 400, "DIS.4329", "app quota exceeded."},
 	{cursor.ErrAppExists, 400, "DIS.4330", "app already exist."},
 	{cursor.ErrAppInUse, 400, "DIS.4331", "app is using."},
 	{cursor.ErrAppNotFound, 400, "DIS.4332", "app not found."},
-	{transfer.ErrAgency, 400, "DIS.4335", "Invalid IAM agency."},
-	{transfer.ErrHDFSPath, 400, "DIS.4336", "Invalid HDFS path."},
-	{transfer.ErrDLIDatabase, 400, "DIS.4337", "The DLI database does not exist."},
-	{transfer.ErrDLITable, 400, "DIS.4338", "The DLI table does not exist."},
-	{transfer.ErrCloudTableCluster, 400, "DIS.4341", "The CloudTable cluster does not exist."},
-	{transfer.ErrCloudTableTable, 400, "DIS.4342", "The CloudTable table does not exist"},
-	{transfer.ErrColumnFamily, 400, "DIS.4343", "The CloudTable table family does not exist."},
-	{transfer.ErrCloudTableSchema, 400, "DIS.4345", "Invalid CloudTable schema."},
-	{transfer.ErrOpenTSDBSchema, 400, "DIS.4348", "Invalid CloudTable openTSDB schema."},
-	{transfer.ErrDWSCluster, 400, "DIS.4350", "Invalid DWS cluster."},
-	{transfer.ErrKMSKey, 400, "DIS.4351", "Invalid KMS userKey."},
+	{kind.ErrAgency, 400, "DIS.4335", "Invalid IAM agency."},
+	{kind.ErrHDFSPath, 400, "DIS.4336", "Invalid HDFS path."},
+	{kind.ErrDLIDatabase, 400, "DIS.4337", "The DLI database does not exist."},
+	{kind.ErrDLITable, 400, "DIS.4338", "The DLI table does not exist."},
+	{kind.ErrCloudTableCluster, 400, "DIS.4341", "The CloudTable cluster does not exist."},
+	{kind.ErrCloudTableTable, 400, "DIS.4342", "The CloudTable table does not exist"},
+	{kind.ErrColumnFamily, 400, "DIS.4343", "The CloudTable table family does not exist."},
+	{kind.ErrCloudTableSchema, 400, "DIS.4345", "Invalid CloudTable schema."},
+	{kind.ErrOpenTSDBSchema, 400, "DIS.4348", "Invalid CloudTable openTSDB schema."},
+	{kind.ErrDWSCluster, 400, "DIS.4350", "Invalid DWS cluster."},
+	{kind.ErrKMSKey, 400, "DIS.4351", "Invalid KMS userKey."},
 	{transfer.ErrTaskNotFound, 400, "DIS.4354", "The transfer task does not exist."},
 	{transfer.ErrTaskExists, 400, "DIS.4355", "The transfer task already exists."},
 	{transfer.ErrTaskQuota, 400, "DIS.4357", "Exceeded transfer task quota."},
-	{transfer.ErrSchema, 400, "DIS.4360", "Invalid data schema."},
+	{kind.ErrSchema, 400, "DIS.4360", "Invalid data schema."},
 	{partition.ErrSchema, 400, "DIS.4360", "Invalid data schema."},
 	{cursor.ErrNoCheckpoint, 400, "DIS.4375", "The app does not commit checkpoint"},
 	{errTagQuota, 400, "DIS.4601", "The number of resource tags has reached the maximum."},
@@ -189,7 +190,7 @@ func itemsOf(err error) []string {
 	var bad *field.Error
 	var bounds *cursor.RangeError
 	var old *cursor.TimestampError
-	var missing *transfer.DestinationError
+	var missing *kind.DestinationError
 	switch {
 	case errors.As(err, &d):
 		return d.items

@@ -21,7 +21,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
-	"disd/internal/transfer"
+	"disd/internal/transfer/kind"
 )
 
 // A node is a piece of the OpenAPI description.
@@ -379,25 +379,25 @@ func compareMembers(typ reflect.Type, schema node, at string, request bool, repo
 // TestDescribedDescriptors holds the schemas of transfer tasks against what is
 // read of a descriptor.
 func TestDescribedDescriptors(t *testing.T) {
-	for typ, name := range map[transfer.Type]string{
-		transfer.OBS: "ObsDescriptor", transfer.DWS: "DwsDescriptor", transfer.MRS: "MrsDescriptor", transfer.DLI: "DliDescriptor", transfer.CloudTable: "CloudtableDescriptor",
+	for typ, name := range map[kind.Type]string{
+		kind.OBS: "ObsDescriptor", kind.DWS: "DwsDescriptor", kind.MRS: "MrsDescriptor", kind.DLI: "DliDescriptor", kind.CloudTable: "CloudtableDescriptor",
 	} {
 		schema := description().at("components", "schemas", name)
 		whole := make(map[string]any)
 		for member := range schema.at("properties") {
 			whole[member] = sample(schema.at("properties", member))
 		}
-		parse := func(without string) (transfer.Descriptor, error) {
+		parse := func(without string) (kind.Descriptor, error) {
 			part := maps.Clone(whole)
 			delete(part, without)
-			if typ == transfer.CloudTable && without != "opentsdb_schema" {
+			if typ == kind.CloudTable && without != "opentsdb_schema" {
 				delete(part, "cloudtable_schema") // one of the two
 			}
 			raw, err := json.Marshal(part)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return transfer.Parse(typ, raw)
+			return kinds(t, nil).Parse(typ, raw)
 		}
 		for member := range whole {
 			d, err := parse(member)

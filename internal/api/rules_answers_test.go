@@ -126,8 +126,8 @@ var internalErrors = []string{
 	"storage.ErrUnknown",  // of a single record, DIS.5250
 
 	"auth.ErrExists", "auth.ErrUnknown", "auth.ErrFixed", "auth.ErrKeyQuota", // of the administration, DIS.4200
-	"transfer.ErrRefused", // between a task and its sink
-	"monitor.ErrYoung",    // between the monitor and automatic scaling
+	"kind.ErrRefused",  // between a task and its sink
+	"monitor.ErrYoung", // between the monitor and automatic scaling
 }
 
 // TestEveryErrorIsKnown holds the errors that the domain packages export against
@@ -143,7 +143,7 @@ func TestEveryErrorIsKnown(t *testing.T) {
 	exported := make(map[string]bool)
 	for pkg, dir := range map[string]string{
 		"partition": "../partition", "cursor": "../cursor", "storage": "../storage", "codec": "codec", "auth": "../auth",
-		"transfer": "../transfer", "monitor": "../monitor", "group": "../cursor/group", "policy": "../auth/policy", "field": "../field",
+		"transfer": "../transfer", "kind": "../transfer/kind", "monitor": "../monitor", "group": "../cursor/group", "policy": "../auth/policy", "field": "../field",
 	} {
 		for _, name := range exportedErrors(t, dir) {
 			exported[pkg+"."+name] = true

@@ -9,6 +9,7 @@ import (
 	"disd/internal/field"
 	"disd/internal/partition"
 	"disd/internal/transfer"
+	"disd/internal/transfer/kind"
 )
 
 // taskRequest is the body of E22, E28 to E31 and E48, which are told apart by
@@ -23,15 +24,15 @@ type taskRequest struct {
 }
 
 func (in *taskRequest) descriptor() json.RawMessage {
-	return map[transfer.Type]json.RawMessage{
-		transfer.OBS: in.OBS, transfer.DWS: in.DWS, transfer.MRS: in.MRS,
-		transfer.DLI: in.DLI, transfer.CloudTable: in.CloudTable,
-	}[transfer.Type(in.Type)]
+	return map[kind.Type]json.RawMessage{
+		kind.OBS: in.OBS, kind.DWS: in.DWS, kind.MRS: in.MRS,
+		kind.DLI: in.DLI, kind.CloudTable: in.CloudTable,
+	}[kind.Type(in.Type)]
 }
 
 // createTask answers E22 and E28 to E31.
 func (s *Server) createTask(c *call) (reply, error) {
-	d, err := readDescriptor(c, transfer.Parse)
+	d, err := readDescriptor(c, s.opts.Tasks.Kinds().Parse)
 	if err != nil {
 		return reply{}, err
 	}
@@ -47,7 +48,7 @@ func (s *Server) createTask(c *call) (reply, error) {
 
 // updateTask answers E48.
 func (s *Server) updateTask(c *call) (reply, error) {
-	d, err := readDescriptor(c, transfer.ParseUpdate)
+	d, err := readDescriptor(c, s.opts.Tasks.Kinds().ParseUpdate)
 	if err != nil {
 		return reply{}, err
 	}
@@ -61,12 +62,12 @@ func (s *Server) updateTask(c *call) (reply, error) {
 	return reply{status: http.StatusOK}, nil
 }
 
-func readDescriptor(c *call, parse func(transfer.Type, json.RawMessage) (transfer.Descriptor, error)) (transfer.Descriptor, error) {
+func readDescriptor(c *call, parse func(kind.Type, json.RawMessage) (kind.Descriptor, error)) (kind.Descriptor, error) {
 	var in taskRequest
 	if err := decode(c.body, &in); err != nil {
-		return transfer.Descriptor{}, err
+		return kind.Descriptor{}, err
 	}
-	return parse(transfer.Type(in.Type), in.descriptor())
+	return parse(kind.Type(in.Type), in.descriptor())
 }
 
 // taskStream returns the stream of the path, by name only.
@@ -91,7 +92,7 @@ type taskReply struct {
 	ID          string         `json:"task_id"`
 	Name        string         `json:"task_name"`
 	State       transfer.State `json:"state"`
-	Destination transfer.Type  `json:"destination_type"`
+	Destination kind.Type      `json:"destination_type"`
 	CreateTime  int64          `json:"create_time"`
 	Delivered   int64          `json:"last_transfer_timestamp,omitempty"`
 }
@@ -158,17 +159,17 @@ type showTaskReply struct {
 	Partitions     []taskPartition `json:"partitions"`
 }
 
-func (out *showTaskReply) describe(d transfer.Descriptor) {
+func (out *showTaskReply) describe(d kind.Descriptor) {
 	switch d.Type {
-	case transfer.OBS:
+	case kind.OBS:
 		out.OBS = d.Members
-	case transfer.DWS:
+	case kind.DWS:
 		out.DWS, out.DWSOld = d.Members, d.Members
-	case transfer.MRS:
+	case kind.MRS:
 		out.MRS = d.Members
-	case transfer.DLI:
+	case kind.DLI:
 		out.DLI = d.Members
-	case transfer.CloudTable:
+	case kind.CloudTable:
 		out.CloudTable, out.CloudTableOld, out.CloudTableElse = d.Members, d.Members, d.Members
 	}
 }

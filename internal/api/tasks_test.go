@@ -18,28 +18,35 @@ import (
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
 	"disd/internal/transfer"
+	"disd/internal/transfer/dli"
+	"disd/internal/transfer/dws"
 	"disd/internal/transfer/filestore"
+	"disd/internal/transfer/hbase"
+	"disd/internal/transfer/kind"
+	"disd/internal/transfer/mrs"
+	"disd/internal/transfer/obs"
+	"disd/internal/transfer/opentsdb"
 )
 
 // taskStreams shows streams to transfer tasks.
 type taskStreams struct{ set *partition.Set }
 
-func (s taskStreams) Describe(id string) (transfer.Stream, error) {
+func (s taskStreams) Describe(id string) (kind.Stream, error) {
 	st, err := s.set.GetID(id)
 	if err != nil {
-		return transfer.Stream{}, err
+		return kind.Stream{}, err
 	}
 	info, err := st.Info()
 	if err != nil {
-		return transfer.Stream{}, err
+		return kind.Stream{}, err
 	}
-	out := transfer.Stream{
+	out := kind.Stream{
 		ID: info.ID, Project: info.Project, Name: info.Name, DataType: info.DataType,
 		Schema: info.Schema, Compression: info.Compression, Delimiter: info.Delimiter, Frozen: info.Frozen,
 	}
 	for _, p := range info.Parts {
-		out.Partitions = append(out.Partitions, map[partition.State]transfer.PartitionState{
-			partition.Active: transfer.Active, partition.Deleted: transfer.Deleted, partition.Expired: transfer.Expired,
+		out.Partitions = append(out.Partitions, map[partition.State]kind.PartitionState{
+			partition.Active: kind.Active, partition.Deleted: kind.Deleted, partition.Expired: kind.Expired,
 		}[p.State])
 	}
 	return out, nil
@@ -57,19 +64,35 @@ func (s taskStreams) Exists(tx catalog.Tx, id string) error {
 // destinations of all other types, which have everything and take anything,
 // until err is set.
 type outside struct {
+	kind.Plain
 	dir     string
 	err     error
 	agency  error
-	checked []transfer.Target
+	checked []kind.Target
 }
 
-func (o *outside) Check(_ context.Context, t transfer.Target) error {
+func (o *outside) Check(_ context.Context, t kind.Target) error {
 	o.checked = append(o.checked, t)
 	return o.err
 }
-func (o *outside) Open(context.Context, transfer.Target) (transfer.Sink, error) { return o, nil }
-func (o *outside) Deliver(context.Context, transfer.Batch) (int64, error)       { return 0, nil }
-func (o *outside) Close()                                                       {}
+func (o *outside) Open(context.Context, kind.Target) (kind.Sink, error) { return o, nil }
+func (o *outside) Deliver(context.Context, kind.Batch) (kind.Receipt, error) {
+	return kind.Receipt{}, nil
+}
+
+// kinds are all kinds of destinations, those of other types than OBS outside.
+func kinds(t *testing.T, out *outside) kind.Set {
+	t.Helper()
+	tables, err := dws.Kind(dws.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := kind.Set{obs.Kind(), tables, mrs.Kind(), dli.Kind(), hbase.Kind(), opentsdb.Kind()}
+	for i := range all[1:] {
+		all[i+1].Opener = out
+	}
+	return all
+}
 
 // openTasks runs the tasks of a bench.
 func openTasks(t *testing.T, db catalog.Store, engine storage.Engine, streams *partition.Set, now func() time.Time, enforce bool) (*transfer.Tasks, *outside) {
@@ -81,10 +104,10 @@ func openTasks(t *testing.T, db catalog.Store, engine storage.Engine, streams *p
 	buckets := filestore.Open(filestore.Options{Dir: out.dir})
 	tasks, err := transfer.Open(transfer.Options{
 		DB: db, Streams: taskStreams{streams}, Logs: engine, Store: buckets,
-		Destinations: map[transfer.Type]transfer.Opener{transfer.DWS: out, transfer.MRS: out, transfer.DLI: out, transfer.CloudTable: out},
-		Agency:       func(string, string) (transfer.Store, error) { return buckets, out.agency },
-		Exceeded:     func(string, string) bool { return enforce },
-		Now:          now, Logger: slog.New(slog.DiscardHandler), Tick: 10 * time.Millisecond,
+		Kinds:    kinds(t, out),
+		Agency:   func(string, string) (kind.Store, error) { return buckets, out.agency },
+		Exceeded: func(string, string) bool { return enforce },
+		Now:      now, Logger: slog.New(slog.DiscardHandler), Tick: 10 * time.Millisecond,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -400,9 +423,9 @@ func TestOutsideErrors(t *testing.T) { // TC-R6
 	if m := b.wantCode("DIS.4200", "POST", "/p/streams/j/transfer-tasks", taskBody(t, "OBS", "destination_file_type", `"carbon"`)); !strings.Contains(m, "CarbonData") {
 		t.Errorf("OBS-6: %q", m)
 	}
-	for _, kind := range []string{"DWS", "MRS", "DLI", "CLOUDTABLE"} { // the bucket comes behind the cluster in all tables
-		b.outside.err = transfer.ErrDWSCluster
-		b.wantCode("DIS.4350", "POST", "/p/streams/"+streamFor(kind)+"/transfer-tasks", taskBody(t, kind, "obs_bucket_path", `"other"`, "obs_backup_bucket_path", `"other"`))
+	for _, typ := range []string{"DWS", "MRS", "DLI", "CLOUDTABLE"} { // the bucket comes behind the cluster in all tables
+		b.outside.err = kind.ErrDWSCluster
+		b.wantCode("DIS.4350", "POST", "/p/streams/"+streamFor(typ)+"/transfer-tasks", taskBody(t, typ, "obs_bucket_path", `"other"`, "obs_backup_bucket_path", `"other"`))
 	}
 	b.outside.err = nil
 	for _, tt := range []struct {
@@ -410,27 +433,27 @@ func TestOutsideErrors(t *testing.T) { // TC-R6
 		err  error
 		code string
 	}{
-		{"MRS", transfer.ErrMRSCluster, "DIS.4208"}, {"MRS", transfer.ErrHDFSPath, "DIS.4336"},
-		{"DLI", transfer.ErrDLIDatabase, "DIS.4337"}, {"DLI", transfer.ErrDLITable, "DIS.4338"},
-		{"CLOUDTABLE", transfer.ErrCloudTableCluster, "DIS.4341"}, {"CLOUDTABLE", transfer.ErrCloudTableTable, "DIS.4342"},
-		{"CLOUDTABLE", transfer.ErrColumnFamily, "DIS.4343"}, {"OPENTSDB", transfer.ErrOpenTSDBSchema, "DIS.4348"},
-		{"DWS", transfer.ErrDWSCluster, "DIS.4350"}, {"DWS", transfer.ErrKMSKey, "DIS.4351"}, {"DWS", transfer.ErrBucketAccess, "DIS.4310"},
+		{"MRS", kind.ErrMRSCluster, "DIS.4208"}, {"MRS", kind.ErrHDFSPath, "DIS.4336"},
+		{"DLI", kind.ErrDLIDatabase, "DIS.4337"}, {"DLI", kind.ErrDLITable, "DIS.4338"},
+		{"CLOUDTABLE", kind.ErrCloudTableCluster, "DIS.4341"}, {"CLOUDTABLE", kind.ErrCloudTableTable, "DIS.4342"},
+		{"CLOUDTABLE", kind.ErrColumnFamily, "DIS.4343"}, {"OPENTSDB", kind.ErrOpenTSDBSchema, "DIS.4348"},
+		{"DWS", kind.ErrDWSCluster, "DIS.4350"}, {"DWS", kind.ErrKMSKey, "DIS.4351"}, {"DWS", kind.ErrBucketAccess, "DIS.4310"},
 	} {
 		b.outside.err = tt.err
 		path := "/p/streams/" + streamFor(tt.kind) + "/transfer-tasks"
 		b.wantCode(tt.code, "POST", path, taskBody(t, tt.kind))
-		b.outside.err = &transfer.DestinationError{Err: tt.err, Name: "thing"}
+		b.outside.err = &kind.DestinationError{Err: tt.err, Name: "thing"}
 		if m := b.wantCode(tt.code, "POST", path, taskBody(t, tt.kind)); !strings.HasSuffix(m, " [thing]") {
 			t.Errorf("message %q", m)
 		}
-		b.outside.agency = transfer.ErrAgency // which comes first in the tables
+		b.outside.agency = kind.ErrAgency // which comes first in the tables
 		b.wantCode("DIS.4335", "POST", path, taskBody(t, tt.kind))
 		b.outside.err, b.outside.agency = nil, nil
 		b.want(201, "POST", path, taskBody(t, tt.kind)) // nothing was stored
 		b.want(204, "DELETE", path+"/"+b.want(200, "GET", path, "").member(t, "tasks.0.task_name").(string), "")
 	}
 	b.want(201, "POST", "/p/streams/j/transfer-tasks", taskBody(t, "DWS"))
-	if got := b.outside.checked[len(b.outside.checked)-1].Password; got != "example-password" {
+	if got := b.outside.checked[len(b.outside.checked)-1].Secret; got != "example-password" {
 		t.Errorf("the destination is checked with password %q", got)
 	}
 }
@@ -590,7 +613,7 @@ func TestUpdateTask(t *testing.T) { // E48
 			t.Errorf("E48-R2: %s is %v, want %v", member, got, want)
 		}
 	}
-	password := func() string { return b.outside.checked[len(b.outside.checked)-1].Password }
+	password := func() string { return b.outside.checked[len(b.outside.checked)-1].Secret }
 	if password() != "example-password" {
 		t.Errorf("the password is now %q", password())
 	}

@@ -1,14 +1,12 @@
 package transfer
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"disd/internal/storage"
+	"disd/internal/transfer/kind"
 )
 
 // An Intent is a batch that is recorded before anything of it is sent (D-12).
@@ -21,17 +19,25 @@ type Intent struct {
 	Zone      string      `json:"zone"`                // of time directories and of times in records
 	FileName  string      `json:"file_name,omitempty"` // template, "" for the default one
 
-	Revision   int        `json:"revision"` // of the descriptor
-	Descriptor Descriptor `json:"descriptor"`
-	Stream     Stream     `json:"stream"`
+	Revision   int             `json:"revision"` // of the descriptor
+	Descriptor kind.Descriptor `json:"descriptor"`
+	Stream     kind.Stream     `json:"stream"`
 
 	// Parts are the objects of a batch that is split. When retention removes records
 	// of it, the batch begins at From, and so many of those before are Lost. Bad is
 	// the number of bad records from there on.
-	Parts []Part      `json:"parts,omitzero"` // empty is not none
+	Parts []kind.Part `json:"parts,omitzero"` // empty is not none
 	Bad   int64       `json:"bad,omitempty"`
 	From  storage.Seq `json:"from,omitempty"` // First, if it is less
 	Lost  int64       `json:"lost,omitempty"`
+
+	// Columns are those of the destination, once it has told them (DLI-22).
+	Columns []kind.Column `json:"columns,omitempty"`
+
+	// Floor lies behind every time that the batches before used, Ceiling behind
+	// those that this one may use, in ms (HBASE-12).
+	Floor   int64 `json:"floor,omitempty"`
+	Ceiling int64 `json:"ceiling,omitempty"`
 
 	// Failed is when the destination failed first, in ms, if its type is one that
 	// gives up (D-8).
@@ -57,25 +63,30 @@ func (i *Intent) from() storage.Seq { return max(i.First, i.From) }
 const intentVersion = 1
 
 // batch returns the batch of an intent, without records.
-func (t *Tasks) batch(row *Task, partition int32, i *Intent) (Batch, error) {
+func (t *Tasks) batch(row *Task, partition int32, i *Intent) (b kind.Batch, err error) {
 	if i.Version != intentVersion {
-		return Batch{}, fmt.Errorf("a batch was begun by version %d of the rules, which this server does not know", i.Version)
+		return b, fmt.Errorf("a batch was begun by version %d of the rules, which this server does not know", i.Version)
 	}
 	zone, err := time.LoadLocation(i.Zone)
 	if err != nil {
-		return Batch{}, fmt.Errorf("time zone of a batch: %w", err)
+		return b, fmt.Errorf("time zone of a batch: %w", err)
 	}
-	password, err := t.vault.open(row.ID, row.Secret)
+	secret, err := t.vault.open(row.ID, row.Secret)
 	if err != nil {
-		return Batch{}, err
+		return b, err
 	}
-	target, err := t.target(row, i.Stream, i.Descriptor, password)
+	m, err := t.read(i.Descriptor)
 	if err != nil {
-		return Batch{}, fmt.Errorf("%w: %w", ErrRefused, err)
+		return b, err
 	}
-	return Batch{
+	target := t.target(row, m, i.Stream, secret)
+	if err := t.equip(&target); err != nil {
+		return b, fmt.Errorf("%w: %w", kind.ErrRefused, err)
+	}
+	return kind.Batch{
 		Target: target, Partition: partition, First: i.First, Last: i.Last,
-		Generated: time.UnixMilli(i.Generated).In(zone), fileName: i.FileName,
+		Generated: time.UnixMilli(i.Generated).In(zone), Template: i.FileName,
+		Parts: i.Parts, Columns: i.Columns, Floor: i.Floor,
 	}, nil
 }
 
@@ -87,96 +98,43 @@ type bad struct {
 }
 
 // fill gives the batch its records, decompressed (D-3). Those that cannot be
-// read or converted are returned apart.
-func (b *Batch) fill(records []storage.Record) (spoiled []bad, err error) {
-	var c *cutter
-	if b.Target.Descriptor.Type == OBS {
-		if c, err = newCutter(b); err != nil {
-			return nil, err
-		}
+// read or converted are set apart.
+func (b *batch) fill(records []storage.Record) (err error) {
+	if b.Form, err = b.Target.Settings.Form(&b.Batch); err != nil {
+		return err
 	}
 	b.Records = make([]storage.Record, 0, len(records))
 	for _, r := range records {
-		if err := b.admit(r, c); err != nil {
-			spoiled = append(spoiled, bad{r.Seq.String(), err.Error(), r.Data})
+		if err := b.admit(r); err != nil {
+			b.spoiled = append(b.spoiled, bad{r.Seq.String(), err.Error(), r.Data})
 		}
 	}
-	if c != nil {
-		b.files = c.files
-	}
-	return spoiled, nil
+	return nil
 }
 
-// admit adds a record to the batch, and to its file if there are files. Its
-// error says why the record is bad.
-func (b *Batch) admit(r storage.Record, c *cutter) error {
-	data, err := b.Target.read(r.Data)
-	if err != nil {
-		return err
-	}
-	r.Data = data
-	if c != nil {
-		if err := c.add(r); err != nil {
+// admit adds a record to the batch. Its error says why the record is bad.
+func (b *batch) admit(r storage.Record) (err error) {
+	if compression := b.Target.Stream.Compression; compression != "" {
+		if r.Data, err = decompress(compression, r.Data); err != nil {
 			return err
 		}
+	}
+	if err := b.Form.Add(r); err != nil {
+		return err
 	}
 	b.Records = append(b.Records, r)
 	return nil
 }
 
-// read returns the data of a record as it is delivered.
-func (t *Target) read(data []byte) ([]byte, error) {
-	if t.Stream.Compression != "" {
-		var err error
-		if data, err = decompress(t.Stream.Compression, data); err != nil {
-			return nil, err
-		}
-	}
-	needed := t.Stream.DataType == jsonData && t.Descriptor.Type != OBS && t.Descriptor.Type != MRS
-	if needed && (!json.Valid(data) || bytes.TrimLeft(data, " \t\r\n")[0] != '{') {
-		return nil, errors.New("it is not a JSON object")
-	}
-	return data, nil
-}
-
-// errorDirectories are where what cannot be delivered is put (D-8).
-var errorDirectories = map[Type]string{OBS: "obs_error", DWS: "dws_error", MRS: "mrs_error", DLI: "dli_error"}
-
 // errorObject returns bucket and key of an object in the error directory. The
 // bucket is "" when there is none (CT-7).
-func (b *Batch) errorObject(ext string) (bucket, key string) {
-	d := b.Target.Descriptor
-	bucket, prefix := d.backup()
-	dir := errorDirectories[d.Type]
-	switch {
-	case d.Members["opentsdb_schema"] != nil:
-		dir = "opentsdb_error"
-	case d.Type == CloudTable:
-		dir = "cloudtable_error"
-	}
-	return bucket, join(prefix, dir, b.Name(b.First, b.Last, ext))
+func errorObject(b *kind.Batch, ext string) (bucket, key string) {
+	bucket, prefix := b.Target.Settings.Backup()
+	return bucket, kind.Key(prefix, b.Target.Kind.ErrorDir, b.Name(b.First, b.Last, ext))
 }
 
 // diverted returns bucket and key of a batch in the error directory.
-func (b *Batch) diverted() (bucket, key string) {
-	if kind := b.Target.Descriptor.Type; kind == DWS || kind == DLI {
-		return b.errorObject(".csv")
-	}
-	return b.errorObject(".txt")
-}
-
-// join makes a key of path elements; empty ones leave none (D-8).
-func join(elements ...string) string {
-	parts := strings.FieldsFunc(strings.Join(elements, "/"), func(r rune) bool { return r == '/' })
-	return strings.Join(parts, "/")
-}
-
-// Staged returns bucket, key and content of the file in which a batch waits for
-// being loaded (DWS-1, D-10).
-func (b *Batch) Staged() (bucket, key string, content []byte) {
-	bucket, prefix := b.Target.Descriptor.backup()
-	return bucket, join(prefix, b.Name(b.First, b.Last, ".csv")), delimited(b.Records, "\n")
-}
+func diverted(b *kind.Batch) (bucket, key string) { return errorObject(b, b.Target.Kind.Ext) }
 
 // lines writes bad records one a line.
 func lines(spoiled []bad) []byte {
@@ -184,20 +142,6 @@ func lines(spoiled []bad) []byte {
 	for i := range spoiled {
 		line, _ := json.Marshal(&spoiled[i]) // strings and bytes cannot fail
 		out = append(append(out, line...), '\n')
-	}
-	return out
-}
-
-// delimited writes records one behind the other, each followed by the delimiter
-// (OBS-4).
-func delimited(records []storage.Record, delimiter string) []byte {
-	size := 0
-	for i := range records {
-		size += len(records[i].Data) + len(delimiter)
-	}
-	out := make([]byte, 0, size)
-	for i := range records {
-		out = append(append(out, records[i].Data...), delimiter...)
 	}
 	return out
 }

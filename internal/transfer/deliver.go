@@ -9,6 +9,7 @@ import (
 
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
+	"disd/internal/transfer/kind"
 )
 
 // deliverNext moves one batch. It is recorded before anything of it is sent and
@@ -63,7 +64,7 @@ func (t *Tasks) announce(ctx context.Context, k *task, row *Task, r *run, log st
 	if err != nil {
 		return nil, err
 	}
-	if err := row.Descriptor.suits(stream); err != nil {
+	if err := k.meaning().settings.Suits(stream); err != nil {
 		return nil, err // the stream was changed since (E8-R6)
 	}
 	intent := &Intent{
@@ -75,13 +76,13 @@ func (t *Tasks) announce(ctx context.Context, k *task, row *Task, r *run, log st
 	if err != nil {
 		return nil, err
 	}
-	intent.Parts, intent.Bad = b.parts(), int64(len(b.spoiled))
+	intent.Parts, intent.Bad = b.Form.Parts(), int64(len(b.spoiled))
 	return b, t.record(k, row, r, intent)
 }
 
 // A batch in hand.
 type batch struct {
-	Batch
+	kind.Batch
 	spoiled []bad
 }
 
@@ -92,8 +93,7 @@ func (t *Tasks) assemble(row *Task, partition int32, i *Intent, records []storag
 		return nil, err
 	}
 	out := &batch{Batch: b}
-	out.spoiled, err = out.fill(records)
-	return out, err
+	return out, out.fill(records)
 }
 
 // record makes an intent durable, in place of an earlier one.
@@ -104,7 +104,7 @@ func (t *Tasks) record(k *task, row *Task, r *run, i *Intent) error {
 // resumeBatch reads the records of an open intent again.
 func (t *Tasks) resumeBatch(ctx context.Context, k *task, row *Task, r *run, log storage.Log) (*batch, error) {
 	if r.resumed {
-		if err := t.clean(ctx, row, r); err != nil && !errors.Is(err, ErrRefused) {
+		if err := t.clean(ctx, row, r); err != nil && !errors.Is(err, kind.ErrRefused) {
 			return nil, err
 		}
 		r.resumed = false
@@ -121,10 +121,10 @@ func (t *Tasks) resumeBatch(ctx context.Context, k *task, row *Task, r *run, log
 		return nil, err
 	}
 	if r.intent.Parts != nil {
-		b.restrict(r.intent.Parts)
+		b.Records = b.Form.Keep(r.intent.Parts)
 		return b, nil
 	}
-	parts := b.parts()
+	parts := b.Form.Parts()
 	if parts == nil {
 		return b, nil
 	}
@@ -189,12 +189,12 @@ func (t *Tasks) deliver(ctx context.Context, k *task, row *Task, r *run, b *batc
 			committing.Committing = true
 			return t.record(k, row, r, &committing)
 		}
-		rejected, err := t.offer(ctx, b.Batch)
+		receipt, err := t.offer(ctx, b.Batch)
 		if err != nil {
 			err = t.giveUp(ctx, k, row, r, b, err)
 		}
 		if !r.intent.Diverted {
-			return discarded + rejected, err
+			return discarded + receipt.Rejected, err
 		}
 	}
 	return discarded + int64(len(b.Records)), t.divert(ctx, b)
@@ -203,8 +203,7 @@ func (t *Tasks) deliver(ctx context.Context, k *task, row *Task, r *run, b *batc
 // giveUp diverts a batch that has failed as long as it may, by its intent. It
 // returns why it failed.
 func (t *Tasks) giveUp(ctx context.Context, k *task, row *Task, r *run, b *batch, failure error) error {
-	d := b.Target.Descriptor
-	if d.Type == OBS || errors.Is(failure, ErrRefused) || ctx.Err() != nil {
+	if !b.Target.Kind.GivesUp || errors.Is(failure, kind.ErrRefused) || ctx.Err() != nil {
 		return failure // OBS tasks try without end (D-8, D-11)
 	}
 	next, now := *r.intent, t.opts.Now()
@@ -212,7 +211,7 @@ func (t *Tasks) giveUp(ctx context.Context, k *task, row *Task, r *run, b *batch
 		next.Failed = now.UnixMilli()
 	}
 	since := time.UnixMilli(max(next.Failed, row.Started))
-	if next.Diverted = now.Sub(since) >= d.Retry(); next.Diverted && next.Committing {
+	if next.Diverted = now.Sub(since) >= b.Target.Settings.Task().Patience(); next.Diverted && next.Committing {
 		there, err := t.delivered(ctx, b.Batch)
 		if err != nil || there { // the next attempt will find it, or out
 			return errors.Join(failure, err)
@@ -227,19 +226,29 @@ func (t *Tasks) giveUp(ctx context.Context, k *task, row *Task, r *run, b *batch
 	return failure
 }
 
-func (t *Tasks) offer(ctx context.Context, b Batch) (rejected int64, err error) {
-	sink, err := t.openSink(ctx, b.Target)
+func (t *Tasks) offer(ctx context.Context, b kind.Batch) (kind.Receipt, error) {
+	sink, err := openSink(ctx, b.Target)
 	if err != nil {
-		return 0, err
+		return kind.Receipt{}, err
 	}
 	defer sink.Close()
 	return sink.Deliver(ctx, b)
 }
 
-func (t *Tasks) openSink(ctx context.Context, target Target) (Sink, error) {
-	opener, err := t.opener(target.Descriptor.Type)
+// delivered asks the destination whether it has a batch.
+func (t *Tasks) delivered(ctx context.Context, b kind.Batch) (bool, error) {
+	sink, err := openSink(ctx, b.Target)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
+		return false, err
+	}
+	defer sink.Close()
+	return sink.Delivered(ctx, b)
+}
+
+func openSink(ctx context.Context, target kind.Target) (kind.Sink, error) {
+	opener, err := opener(target.Kind)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", kind.ErrRefused, err)
 	}
 	return opener.Open(ctx, target)
 }
@@ -247,12 +256,12 @@ func (t *Tasks) openSink(ctx context.Context, target Target) (Sink, error) {
 // setAside writes the bad records of a batch, with the reason of each, to the
 // error directory.
 func (t *Tasks) setAside(ctx context.Context, r *run, b *batch) error {
-	bucket, key := b.aside()
+	bucket, key := aside(&b.Batch)
 	if len(b.spoiled) == 0 || bucket == "" { // CT-7
 		return nil
 	}
 	if r.intent.from() > r.intent.First {
-		if aside, err := b.has(ctx, b.aside); err != nil || aside { // with others that are gone
+		if aside, err := has(ctx, &b.Batch, aside); err != nil || aside { // with others that are gone
 			return err
 		}
 	}
@@ -260,11 +269,11 @@ func (t *Tasks) setAside(ctx context.Context, r *run, b *batch) error {
 }
 
 // aside returns bucket and key of the bad records of a batch.
-func (b *Batch) aside() (bucket, key string) { return b.errorObject(".bad.json") }
+func aside(b *kind.Batch) (bucket, key string) { return errorObject(b, ".bad.json") }
 
-// has reports whether an object of the batch is there.
-func (b *Batch) has(ctx context.Context, name func() (bucket, key string)) (bool, error) {
-	bucket, key := name()
+// has reports whether an object of a batch is there.
+func has(ctx context.Context, b *kind.Batch, name func(*kind.Batch) (bucket, key string)) (bool, error) {
+	bucket, key := name(b)
 	if bucket == "" {
 		return false, nil
 	}
@@ -273,11 +282,11 @@ func (b *Batch) has(ctx context.Context, name func() (bucket, key string)) (bool
 
 // divert writes a batch to the error directory, as it would have been staged.
 func (t *Tasks) divert(ctx context.Context, b *batch) error {
-	bucket, key := b.diverted()
+	bucket, key := diverted(&b.Batch)
 	if bucket == "" {
 		return nil // CT-7
 	}
-	return b.Target.Store.Put(ctx, bucket, key, delimited(b.Records, "\n"))
+	return b.Target.Store.Put(ctx, bucket, key, kind.Delimited(b.Records, "\n"))
 }
 
 // pass records that a batch is done.

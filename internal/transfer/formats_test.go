@@ -12,6 +12,7 @@ import (
 
 	words "disd/internal/field"
 	"disd/internal/transfer"
+	"disd/internal/transfer/kind"
 )
 
 const schema = `{"type":"record","name":"r","fields":[{"name":"k","type":"string"},{"name":"n","type":["null","int"]}]}`
@@ -112,7 +113,7 @@ func TestFileTypes(t *testing.T) { // D-2, E22-R1, OBS-6
 		err := r.tryCreate(`,"destination_file_type":"` + tt.kind + `"`)
 		var field *words.Error
 		switch {
-		case tt.field == "" && !errors.Is(err, transfer.ErrSchema):
+		case tt.field == "" && !errors.Is(err, kind.ErrSchema):
 			t.Errorf("%+v: %v", tt, err)
 		case tt.field != "" && (!errors.As(err, &field) || field.Field != tt.field):
 			t.Errorf("%+v: %v", tt, err)

@@ -25,16 +25,9 @@ type lane struct {
 // destination count as stuck. One that fails at once holds nobody up.
 const stuckAfter = 5 * time.Second
 
-// place names the destination of a descriptor.
-func (d Descriptor) place() string {
-	parts := []string{string(d.Type)}
-	for _, name := range []string{
-		"agency_name", "obs_bucket_path", "dws_cluster_name", "dws_cluster_id",
-		"mrs_cluster_id", "dli_database_name", "cloudtable_cluster_id", "obs_backup_bucket_path",
-	} {
-		parts = append(parts, d.Text(name))
-	}
-	return strings.Join(parts, "\x00")
+// place names the destination of a task.
+func (m meaning) place() string {
+	return strings.Join(append([]string{string(m.kind.Type), m.kind.Variant}, m.settings.Place()...), "\x00")
 }
 
 // join enters the lane of a destination. Whoever joined must quit.

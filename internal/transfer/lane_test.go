@@ -11,13 +11,13 @@ import (
 	"time"
 
 	"disd/internal/storage"
-	"disd/internal/transfer"
 	"disd/internal/transfer/filestore"
+	"disd/internal/transfer/kind"
 )
 
 // A store of which some buckets do not answer until they are let go, after long.
 type stuck struct {
-	transfer.Store
+	kind.Store
 	buckets []string
 	rig     *rig
 	letGo   chan struct{}
@@ -68,7 +68,7 @@ func TestStuckDestination(t *testing.T) {
 				if err := r.disk.Mkdir("obs/" + bucket); err != nil {
 					t.Fatal(err)
 				}
-				d, err := transfer.Parse(transfer.OBS, json.RawMessage(`{"task_name":"`+bucket+`","agency_name":"a","obs_bucket_path":"`+bucket+`","deliver_time_interval":30}`))
+				d, err := kinds.Parse(kind.OBS, json.RawMessage(`{"task_name":"`+bucket+`","agency_name":"a","obs_bucket_path":"`+bucket+`","deliver_time_interval":30}`))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"disd/internal/storage"
+	"disd/internal/transfer/kind"
 )
 
 // A Manifest tells what became of a run of records, docs/format-manifest.md. Those
@@ -23,7 +24,7 @@ type Manifest struct {
 	Stream    string      `json:"stream_name"`
 	TaskID    string      `json:"task_id"`
 	Task      string      `json:"task_name"`
-	Type      Type        `json:"destination_type"`
+	Type      kind.Type   `json:"destination_type"`
 	Partition int32       `json:"partition"`
 	Start     storage.Seq `json:"start"` // where the task began in the partition
 	First     storage.Seq `json:"first"`
@@ -63,7 +64,7 @@ const manifestDir = "_manifest"
 
 // A recorder is a Store that notes which objects it was left with.
 type recorder struct {
-	Store
+	kind.Store
 	mu      sync.Mutex
 	objects map[string]Object // by bucket and key
 }
@@ -106,14 +107,14 @@ func (t *Tasks) witness(b *batch) {
 }
 
 // attest writes the manifest of a batch, before it is passed.
-func (t *Tasks) attest(ctx context.Context, b *Batch, start storage.Seq, outcome Outcome, discarded int64) error {
-	bucket, prefix := b.Target.Descriptor.backup()
+func (t *Tasks) attest(ctx context.Context, b *kind.Batch, start storage.Seq, outcome Outcome, discarded int64) error {
+	bucket, prefix := b.Target.Settings.Backup()
 	if !t.opts.Manifest || bucket == "" {
 		return nil
 	}
 	m := Manifest{
 		Version: manifestVersion, Project: b.Target.Stream.Project, StreamID: b.Target.Stream.ID, Stream: b.Target.Stream.Name,
-		TaskID: b.Target.TaskID, Task: b.Target.TaskName, Type: b.Target.Descriptor.Type,
+		TaskID: b.Target.TaskID, Task: b.Target.TaskName, Type: b.Target.Kind.Type,
 		Partition: b.Partition, Start: start, First: b.First, Last: b.Last, Generated: b.Generated.UnixMilli(),
 		Outcome: outcome, Discarded: discarded, Objects: []Object{},
 	}
@@ -130,16 +131,16 @@ func (t *Tasks) attest(ctx context.Context, b *Batch, start storage.Seq, outcome
 // key is the name of a manifest: one that is written again, because the server
 // crashed, replaces itself. That of a loss does not pass for that of a batch.
 func (m *Manifest) key(prefix string) string {
-	kind := ""
+	suffix := ""
 	if m.Outcome == Lost {
-		kind = "-lost"
+		suffix = "-lost"
 	}
-	return join(prefix, manifestDir, m.TaskID, fmt.Sprintf("%010d-%019d%s.json", m.Partition, m.First, kind))
+	return kind.Key(prefix, manifestDir, m.TaskID, fmt.Sprintf("%010d-%019d%s.json", m.Partition, m.First, suffix))
 }
 
 // attested reports whether a batch has its manifest.
-func (t *Tasks) attested(ctx context.Context, b *Batch) (bool, error) {
-	bucket, prefix := b.Target.Descriptor.backup()
+func (t *Tasks) attested(ctx context.Context, b *kind.Batch) (bool, error) {
+	bucket, prefix := b.Target.Settings.Backup()
 	if !t.opts.Manifest || bucket == "" {
 		return false, nil
 	}

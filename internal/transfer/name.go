@@ -6,15 +6,11 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
-	"disd/internal/storage"
 	"disd/internal/storage/catalog"
+	"disd/internal/transfer/kind"
 )
-
-// DefaultFileName is the template of file names that D-10 fixes.
-const DefaultFileName = "{stream_name}-{task_name}-{partition_id}-{first_seq}-{last_seq}"
 
 // namePart is what a template consists of: a placeholder, or text between two.
 var namePart = regexp.MustCompile(`\{[a-z_]+\}|[A-Za-z0-9_.=/-]+`)
@@ -28,7 +24,7 @@ var placeholders = []string{
 func CheckFileName(template string) error {
 	has := func(name string) bool { return strings.Contains(template, name) }
 	for _, part := range namePart.FindAllString(template, -1) {
-		if part[0] == '{' && oneOf(placeholders...)(part) != "" {
+		if part[0] == '{' && kind.OneOf(placeholders...)(part) != "" {
 			return fmt.Errorf("unknown placeholder %s", part)
 		}
 	}
@@ -47,26 +43,6 @@ func CheckFileName(template string) error {
 	return nil
 }
 
-// Name returns the file name of a part of the batch, without the directories of
-// the task (D-10).
-func (b *Batch) Name(first, last storage.Seq, ext string) string {
-	template, t := b.fileName, &b.Target
-	if template == "" {
-		template = DefaultFileName
-	}
-	return strings.NewReplacer(
-		"{partition_id}", fmt.Sprintf("shardId-%010d", b.Partition),
-		"{first_seq}", strconv.FormatInt(int64(first), 10), "{last_seq}", strconv.FormatInt(int64(last), 10),
-	).Replace(forTask(template, t.Stream, t.TaskName, t.TaskID)) + ext
-}
-
-// forTask leaves of a template only what differs between the batches of a task.
-func forTask(template string, s Stream, name, id string) string {
-	return strings.NewReplacer(
-		"{project_id}", s.Project, "{stream_name}", s.Name, "{stream_id}", s.ID, "{task_name}", name, "{task_id}", id,
-	).Replace(template)
-}
-
 // A nameOwner is a task, or one that was deleted and those that get its name: they
 // number the same records.
 type nameOwner struct {
@@ -74,7 +50,7 @@ type nameOwner struct {
 	Task     string `json:"task"`
 }
 
-// names are those that tasks give their files, by bucket, prefix and forTask. Rows
+// names are those that tasks give their files, by root, directory and kind.ForTask. Rows
 // outlive their tasks, as the files do.
 var names = catalog.NewTable[[]nameOwner]("task_names")
 
@@ -94,11 +70,11 @@ func (t *Tasks) template(row *Task) string {
 
 // claim takes the names of a task's files. When they are another one's, it makes
 // the task distinct, or has both share them.
-func (t *Tasks) claim(tx catalog.Tx, row *Task, s Stream, share bool) error {
-	bucket, prefix := row.Descriptor.backup()
+func (t *Tasks) claim(tx catalog.Tx, row *Task, settings kind.Settings, s kind.Stream, share bool) error {
+	root, dir := settings.Directory()
 	mine := nameOwner{row.StreamID, row.Name}
-	for bucket != "" {
-		key := catalog.Key{bucket, below.ReplaceAllString(prefix, ""), forTask(t.template(row), s, row.Name, row.ID)}
+	for root != "" {
+		key := catalog.Key{root, below.ReplaceAllString(dir, ""), kind.ForTask(t.template(row), s, row.Name, row.ID)}
 		owners, taken, err := names.Get(tx, key)
 		switch {
 		case err != nil:
@@ -129,7 +105,7 @@ func (t *Tasks) claimAll() error {
 				continue // it is gone, and the task with it
 			}
 			row := k.row
-			if err := t.claim(tx, &row, stream, !noted); err != nil {
+			if err := t.claim(tx, &row, k.meant.settings, stream, !noted); err != nil {
 				return err
 			}
 			if row.Distinct == k.row.Distinct {

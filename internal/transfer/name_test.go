@@ -12,6 +12,7 @@ import (
 
 	"disd/internal/storage"
 	"disd/internal/transfer"
+	"disd/internal/transfer/kind"
 )
 
 // An owner is a task of a stream.
@@ -22,17 +23,17 @@ type owner struct{ project, streamID, stream, task, members string }
 func (r *rig) add(o owner) {
 	r.Helper()
 	if r.others == nil {
-		r.others = make(map[string]transfer.Stream)
+		r.others = make(map[string]kind.Stream)
 	}
 	if _, exists := r.others[o.streamID]; !exists {
 		if err := r.engine.Create(r.Context(), storage.LogID{Stream: o.streamID}); err != nil {
 			r.Fatal(err)
 		}
-		r.others[o.streamID] = transfer.Stream{
-			ID: o.streamID, Project: o.project, Name: o.stream, DataType: "BLOB", Partitions: []transfer.PartitionState{transfer.Active},
+		r.others[o.streamID] = kind.Stream{
+			ID: o.streamID, Project: o.project, Name: o.stream, DataType: "BLOB", Partitions: []kind.PartitionState{kind.Active},
 		}
 	}
-	d, err := transfer.Parse(transfer.OBS, json.RawMessage(`{"task_name":"`+o.task+`","agency_name":"a","obs_bucket_path":"b","deliver_time_interval":30`+o.members+`}`))
+	d, err := kinds.Parse(kind.OBS, json.RawMessage(`{"task_name":"`+o.task+`","agency_name":"a","obs_bucket_path":"b","deliver_time_interval":30`+o.members+`}`))
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -126,7 +127,7 @@ func TestNamesChange(t *testing.T) {
 		if got := distinct(r); got != "[false false]" {
 			t.Errorf("distinct: %s", got)
 		}
-		d, err := transfer.ParseUpdate(transfer.OBS, json.RawMessage(`{"task_name":"b-c","file_prefix":"2020"}`))
+		d, err := kinds.ParseUpdate(kind.OBS, json.RawMessage(`{"task_name":"b-c","file_prefix":"2020"}`))
 		if err != nil {
 			t.Fatal(err)
 		}

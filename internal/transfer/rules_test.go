@@ -16,6 +16,7 @@ import (
 
 	"disd/internal/transfer"
 	"disd/internal/transfer/filestore"
+	"disd/internal/transfer/kind"
 )
 
 // TestGivingUp: how long a delivery that fails is tried again, where it is put then,
@@ -29,29 +30,29 @@ func TestGivingUp(t *testing.T) { // D-8, Q-13, MRS-2, DLI-2, CT-7
 	const dws = common + `,"dws_cluster_name":"c","dws_cluster_id":"c","dws_database_name":"d","dws_schema":"s","dws_table_name":"t","dws_delimiter":",",
 		"user_name":"u","user_password":"secret","kms_user_key_name":"k","kms_user_key_id":"k","obs_bucket_path":"b"`
 	for _, tt := range []struct {
-		kind    transfer.Type
+		kind    kind.Type
 		members string
 		seconds int
 		object  string // "" for none
 	}{
-		{transfer.DWS, dws, 1800, "dws_error/s-t-shardId-0000000000-0-1.csv"},
-		{transfer.DWS, dws + `,"file_prefix":"x/y","retry_duration":"7200"`, 7200, "x/y/dws_error/s-t-shardId-0000000000-0-1.csv"},
-		{transfer.DWS, dws + `,"retry_duration":"0"`, 0, "dws_error/s-t-shardId-0000000000-0-1.csv"},
-		{transfer.MRS, common + `,"mrs_cluster_name":"c","mrs_cluster_id":"c","mrs_hdfs_path":"/","obs_bucket_path":"b","file_prefix":"x","retry_duration":5`, 5, "x/mrs_error/s-t-shardId-0000000000-0-1.txt"},
-		{transfer.MRS, common + `,"mrs_cluster_name":"c","mrs_cluster_id":"c","mrs_hdfs_path":"/","obs_bucket_path":"b","retry_duration":0`, 0, "mrs_error/s-t-shardId-0000000000-0-1.txt"},
-		{transfer.DLI, common + `,"dli_database_name":"d","dli_table_name":"t","obs_bucket_path":"b","file_prefix":"x","retry_duration":60`, 60, "x/dli_error/s-t-shardId-0000000000-0-1.csv"},
-		{transfer.DLI, common + `,"dli_database_name":"d","dli_table_name":"t","obs_bucket_path":"b","retry_duration":"0"`, 0, "dli_error/s-t-shardId-0000000000-0-1.csv"},
-		{transfer.CloudTable, hbase + `,"obs_backup_bucket_path":"b","backup_file_prefix":"x/y"`, 1800, "x/y/cloudtable_error/s-t-shardId-0000000000-0-1.txt"},
-		{transfer.CloudTable, hbase + `,"backup_file_prefix":"x"`, 1800, ""},
-		{transfer.CloudTable, opentsdb + `,"obs_backup_bucket_path":"b","retry_duration":0`, 0, "opentsdb_error/s-t-shardId-0000000000-0-1.txt"},
-		{transfer.CloudTable, opentsdb, 1800, ""},
+		{kind.DWS, dws, 1800, "dws_error/s-t-shardId-0000000000-0-1.csv"},
+		{kind.DWS, dws + `,"file_prefix":"x/y","retry_duration":"7200"`, 7200, "x/y/dws_error/s-t-shardId-0000000000-0-1.csv"},
+		{kind.DWS, dws + `,"retry_duration":"0"`, 0, "dws_error/s-t-shardId-0000000000-0-1.csv"},
+		{kind.MRS, common + `,"mrs_cluster_name":"c","mrs_cluster_id":"c","mrs_hdfs_path":"/","obs_bucket_path":"b","file_prefix":"x","retry_duration":5`, 5, "x/mrs_error/s-t-shardId-0000000000-0-1.txt"},
+		{kind.MRS, common + `,"mrs_cluster_name":"c","mrs_cluster_id":"c","mrs_hdfs_path":"/","obs_bucket_path":"b","retry_duration":0`, 0, "mrs_error/s-t-shardId-0000000000-0-1.txt"},
+		{kind.DLI, common + `,"dli_database_name":"d","dli_table_name":"t","obs_bucket_path":"b","file_prefix":"x","retry_duration":60`, 60, "x/dli_error/s-t-shardId-0000000000-0-1.csv"},
+		{kind.DLI, common + `,"dli_database_name":"d","dli_table_name":"t","obs_bucket_path":"b","retry_duration":"0"`, 0, "dli_error/s-t-shardId-0000000000-0-1.csv"},
+		{kind.CloudTable, hbase + `,"obs_backup_bucket_path":"b","backup_file_prefix":"x/y"`, 1800, "x/y/cloudtable_error/s-t-shardId-0000000000-0-1.txt"},
+		{kind.CloudTable, hbase + `,"backup_file_prefix":"x"`, 1800, ""},
+		{kind.CloudTable, opentsdb + `,"obs_backup_bucket_path":"b","retry_duration":0`, 0, "opentsdb_error/s-t-shardId-0000000000-0-1.txt"},
+		{kind.CloudTable, opentsdb, 1800, ""},
 	} {
 		r := newRig(t, 1)
 		r.stream.DataType, r.stream.Schema = "JSON", `{"type":"record","name":"r","fields":[{"name":"k","type":"string"}]}`
-		d := &table{err: errors.New("not now"), password: map[bool]string{true: "secret"}[tt.kind == transfer.DWS]}
-		r.opts.Destinations = map[transfer.Type]transfer.Opener{tt.kind: d}
+		d := &table{err: errors.New("not now"), password: map[bool]string{true: "secret"}[tt.kind == kind.DWS]}
+		r.opts.Kinds = served(d, tt.kind)
 		r.open(r.disk)
-		desc, err := transfer.Parse(tt.kind, json.RawMessage("{"+tt.members+"}"))
+		desc, err := kinds.Parse(tt.kind, json.RawMessage("{"+tt.members+"}"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -146,7 +147,7 @@ func TestDeleteUnderWay(t *testing.T) { // E24-R1
 		case transfer.Abnormal:
 			f.set(errors.New("busy"), false)
 		case transfer.Failed:
-			f.set(fmt.Errorf("gone: %w", transfer.ErrRefused), false)
+			f.set(fmt.Errorf("gone: %w", kind.ErrRefused), false)
 		case transfer.Paused:
 			if err := r.tasks.Stop(streamID, []string{"t"}); err != nil {
 				t.Fatal(err)
@@ -212,7 +213,7 @@ func TestTimesWithoutDirectories(t *testing.T) { // OBS-3
 // TestInterval: what a task does not say about its interval.
 func TestInterval(t *testing.T) { // Q-12
 	r := newRig(t, 1)
-	d, err := transfer.Parse(transfer.OBS, json.RawMessage(`{"task_name":"t","agency_name":"a","obs_bucket_path":"b"}`))
+	d, err := kinds.Parse(kind.OBS, json.RawMessage(`{"task_name":"t","agency_name":"a","obs_bucket_path":"b"}`))
 	if err != nil {
 		t.Fatal(err)
 	}

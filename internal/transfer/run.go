@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"disd/internal/storage"
+	"disd/internal/transfer/kind"
 )
 
 // A run is a task at work on one partition. Its fields are guarded by the
@@ -104,12 +105,12 @@ func (k *task) abandon() {
 }
 
 // due returns the log of a partition that has a batch to deliver now.
-func (t *Tasks) due(k *task, partition int32, status PartitionState, now time.Time) storage.Log {
+func (t *Tasks) due(k *task, partition int32, status kind.PartitionState, now time.Time) storage.Log {
 	k.mu.Lock()
 	r := k.run(partition)
 	next, begun, opened := r.position.Next, r.intent != nil, r.opened
 	ctx, idle := k.ctx, !k.halted && !k.row.Paused && k.failed == nil && !r.busy && !now.Before(r.failure.retry)
-	interval := k.row.Descriptor.Interval()
+	interval := k.meant.settings.Task().Every()
 	k.mu.Unlock()
 	if !idle {
 		return nil
@@ -125,7 +126,7 @@ func (t *Tasks) due(k *task, partition int32, status PartitionState, now time.Ti
 		return log
 	case end <= next:
 		return nil // OBS-7
-	case next < oldest || status != Active || t.full(log, oldest, next, end):
+	case next < oldest || status != kind.Active || t.full(log, oldest, next, end):
 		return log
 	}
 	if opened.time == 0 || opened.seq != next {
@@ -166,9 +167,11 @@ func (t *Tasks) begin(k *task, partition int32, log storage.Log) {
 	if k.halted {
 		return
 	}
-	r, ctx, place := k.run(partition), k.ctx, k.row.Descriptor.place()
+	r, ctx, place := k.run(partition), k.ctx, k.meant.place()
 	if r.intent != nil {
-		place = r.intent.Descriptor.place()
+		if m, err := t.read(r.intent.Descriptor); err == nil {
+			place = m.place()
+		}
 	}
 	r.busy = true
 	k.working.Add(1)
@@ -201,7 +204,7 @@ func (t *Tasks) report(k *task, r *run, err error) {
 		k.abandon()
 	case stopping:
 		// given back; the intent stays
-	case errors.Is(err, ErrRefused):
+	case errors.Is(err, kind.ErrRefused):
 		t.refused(k, r, err)
 	case errors.Is(err, errDiverted):
 		t.opts.Logger.Error("a transfer task diverted a batch", "task", k.name, "stream_id", k.streamID, "partition", r.partition, "error", before.err)
@@ -226,7 +229,7 @@ func (t *Tasks) refused(k *task, r *run, err error) {
 	row := k.snapshot()
 	if r.intent != nil {
 		stream, gone := t.opts.Streams.Describe(k.streamID)
-		if gone == nil && (r.intent.Revision != row.Revision || !r.intent.Stream.same(stream)) {
+		if gone == nil && (r.intent.Revision != row.Revision || !r.intent.Stream.Same(stream)) {
 			t.tidy(k, r)
 			anew := *r.intent
 			anew.Revision, anew.Descriptor, anew.Stream, anew.Parts = row.Revision, row.Descriptor, stream, nil

@@ -27,6 +27,7 @@ import (
 	"disd/internal/storage/vfs/errfs"
 	"disd/internal/transfer"
 	"disd/internal/transfer/filestore"
+	"disd/internal/transfer/kind"
 )
 
 var errGone = errors.New("stream does not exist")
@@ -37,8 +38,8 @@ type rig struct {
 	*testing.T
 	mu     sync.Mutex
 	now    time.Time
-	stream transfer.Stream
-	others map[string]transfer.Stream // by id
+	stream kind.Stream
+	others map[string]kind.Stream // by id
 	gone   bool
 	engine *memory.Engine
 	db     catalog.Store
@@ -58,7 +59,7 @@ func newRig(t *testing.T, partitions int) *rig {
 	}
 	r := &rig{
 		T: t, now: time.Date(2017, 11, 10, 14, 49, 0, 0, time.UTC), db: db, disk: vfs.NewMem(), sent: make(map[int32][]string),
-		stream: transfer.Stream{ID: streamID, Project: "p", Name: "s", DataType: "BLOB"},
+		stream: kind.Stream{ID: streamID, Project: "p", Name: "s", DataType: "BLOB"},
 	}
 	r.engine = memory.Open(memory.Options{Now: r.clock})
 	t.Cleanup(func() { r.engine.Close(); db.Close() })
@@ -89,9 +90,9 @@ func (r *rig) advance(d time.Duration) {
 	r.now = r.now.Add(d)
 }
 
-func (r *rig) Describe(id string) (transfer.Stream, error) {
+func (r *rig) Describe(id string) (kind.Stream, error) {
 	if r.gone {
-		return transfer.Stream{}, errGone
+		return kind.Stream{}, errGone
 	}
 	if other, is := r.others[id]; is {
 		return other, nil
@@ -112,7 +113,7 @@ func (r *rig) scale() {
 	if err := r.engine.Create(context.Background(), id); err != nil {
 		r.Fatal(err)
 	}
-	r.stream.Partitions = append(slices.Clone(r.stream.Partitions), transfer.Active)
+	r.stream.Partitions = append(slices.Clone(r.stream.Partitions), kind.Active)
 }
 
 // open starts tasks as after a restart of the server; what ran before is dead.
@@ -120,6 +121,9 @@ func (r *rig) open(disk vfs.FS) {
 	r.Helper()
 	opts := r.opts
 	opts.DB, opts.Streams, opts.Logs, opts.Now, opts.Logger = r.db, r, r.engine, r.clock, slog.New(slog.DiscardHandler)
+	if opts.Kinds == nil {
+		opts.Kinds = kinds
+	}
 	if opts.Store == nil {
 		opts.Store = filestore.Open(filestore.Options{Dir: "obs", FS: disk})
 	}
@@ -142,7 +146,7 @@ func (r *rig) create(members string) {
 }
 
 func (r *rig) tryCreate(members string) error {
-	d, err := transfer.Parse(transfer.OBS, json.RawMessage(`{"task_name":"t","agency_name":"a","obs_bucket_path":"b","deliver_time_interval":30`+members+`}`))
+	d, err := kinds.Parse(kind.OBS, json.RawMessage(`{"task_name":"t","agency_name":"a","obs_bucket_path":"b","deliver_time_interval":30`+members+`}`))
 	if err != nil {
 		return err
 	}
@@ -331,13 +335,13 @@ func TestPartitionsEnd(t *testing.T) { // D-5, D-9
 	r.create("")
 	r.put(0, "a")
 	r.put(1, "b", "c")
-	r.stream.Partitions = []transfer.PartitionState{transfer.Deleted, transfer.Active}
+	r.stream.Partitions = []kind.PartitionState{kind.Deleted, kind.Active}
 	r.tasks.Step() // a closed partition is drained at once
 	if got := fmt.Sprint(objects(t, r.disk)); got != "map[s-t-shardId-0000000000-0-0.txt:a\n]" {
 		t.Errorf("objects %s", got)
 	}
 	r.trim(1, 2)
-	r.stream.Partitions = []transfer.PartitionState{transfer.Expired, transfer.Expired}
+	r.stream.Partitions = []kind.PartitionState{kind.Expired, kind.Expired}
 	r.tasks.Step()
 	if s := r.status(); len(s.Partitions) != 0 {
 		t.Errorf("expired partitions are shown: %+v", s)
@@ -419,7 +423,7 @@ func TestStopAndStart(t *testing.T) { // E26-R2, E27-R1
 
 // A store that fails.
 type failing struct {
-	transfer.Store
+	kind.Store
 	mu    sync.Mutex
 	err   error
 	after bool // the object is stored and the reply lost
@@ -490,7 +494,7 @@ func TestRefusal(t *testing.T) { // ERROR of 4.2, E26-R1, E48-R2
 		t.Fatal(err)
 	}
 	r.create("")
-	d, err := transfer.ParseUpdate(transfer.OBS, json.RawMessage(`{"task_name":"t","obs_bucket_path":"c"}`))
+	d, err := kinds.ParseUpdate(kind.OBS, json.RawMessage(`{"task_name":"t","obs_bucket_path":"c"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -529,7 +533,7 @@ func TestRefusal(t *testing.T) { // ERROR of 4.2, E26-R1, E48-R2
 // on when that was changed.
 func TestSchemaIsMended(t *testing.T) { // E8-R6, E26-R1
 	r := newRig(t, 1)
-	d := &table{refuses: fmt.Errorf("%w: no such column", transfer.ErrRefused)}
+	d := &table{refuses: fmt.Errorf("%w: no such column", kind.ErrRefused)}
 	r.load(d, "")
 	r.put(0, "1,2")
 	r.round()
@@ -743,6 +747,7 @@ func TestDirectoryOfTheRecord(t *testing.T) { // OBS-3
 // A table is a destination with retry_duration, which fails as told and rejects
 // empty records. Like a database it knows which batches it has.
 type table struct {
+	kind.Plain
 	mu       sync.Mutex
 	password string // that it wants
 	err      error  // it cannot be reached
@@ -755,41 +760,40 @@ type table struct {
 	loaded   map[storage.Seq]bool // first numbers
 }
 
-func (d *table) Check(context.Context, transfer.Target) error { return nil }
-func (d *table) Open(_ context.Context, t transfer.Target) (transfer.Sink, error) {
-	if t.Password != d.password {
-		return nil, fmt.Errorf("password %q", t.Password)
+func (d *table) Check(context.Context, kind.Target) error { return nil }
+func (d *table) Open(_ context.Context, t kind.Target) (kind.Sink, error) {
+	if t.Secret != d.password {
+		return nil, fmt.Errorf("password %q", t.Secret)
 	}
 	return d, nil
 }
-func (d *table) Close() {}
-func (d *table) Deliver(ctx context.Context, b transfer.Batch) (rejected int64, err error) {
+func (d *table) Deliver(ctx context.Context, b kind.Batch) (done kind.Receipt, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.stages {
-		bucket, key, content := b.Staged()
-		if err := b.Target.Store.Put(ctx, bucket, key, content); err != nil {
-			return 0, err
+		bucket, key := b.Staged(".csv")
+		if err := b.Target.Store.Put(ctx, bucket, key, kind.Delimited(b.Records, "\n")); err != nil {
+			return done, err
 		}
 	}
 	if d.err != nil {
-		return 0, d.err
+		return done, d.err
 	}
 	if d.loaded[b.First] {
-		return 0, nil
+		return done, nil
 	}
 	if d.refuses != nil && (d.schema == "" || d.schema != b.Target.Stream.Schema) {
-		return 0, d.refuses
+		return done, d.refuses
 	}
 	if err := b.Committing(); err != nil {
-		return 0, err
+		return done, err
 	}
 	if d.commit != nil && !d.arrives {
-		return 0, d.commit
+		return done, d.commit
 	}
 	for _, rec := range b.Records {
 		if len(rec.Data) == 0 {
-			rejected++
+			done.Rejected++
 			continue
 		}
 		d.rows = append(d.rows, string(rec.Data))
@@ -798,9 +802,13 @@ func (d *table) Deliver(ctx context.Context, b transfer.Batch) (rejected int64, 
 		d.loaded = make(map[storage.Seq]bool)
 	}
 	d.loaded[b.First] = true
-	return rejected, d.commit
+	return done, d.commit
 }
-func (d *table) Delivered(_ context.Context, b transfer.Batch) (bool, error) {
+func (d *table) Clean(ctx context.Context, b kind.Batch) error {
+	bucket, key := b.Staged(".csv")
+	return errors.Join(b.Target.Store.Delete(ctx, bucket, key), b.Target.Store.Abandon(ctx, bucket, key))
+}
+func (d *table) Delivered(_ context.Context, b kind.Batch) (bool, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.err != nil || d.commit != nil {
@@ -813,9 +821,9 @@ func (d *table) Delivered(_ context.Context, b transfer.Batch) (bool, error) {
 func (r *rig) load(d *table, members string) {
 	r.Helper()
 	d.password, r.stream.DataType = "secret", "CSV"
-	r.opts.Destinations = map[transfer.Type]transfer.Opener{transfer.DWS: d}
+	r.opts.Kinds = served(d, kind.DWS)
 	r.open(r.disk)
-	desc, err := transfer.Parse(transfer.DWS, json.RawMessage(`{"task_name":"t","agency_name":"a","deliver_time_interval":30,"dws_cluster_name":"c",
+	desc, err := kinds.Parse(kind.DWS, json.RawMessage(`{"task_name":"t","agency_name":"a","deliver_time_interval":30,"dws_cluster_name":"c",
 		"dws_cluster_id":"c","dws_database_name":"d","dws_schema":"s","dws_table_name":"t","dws_delimiter":",","user_name":"u","user_password":"secret",
 		"kms_user_key_name":"k","kms_user_key_id":"k","obs_bucket_path":"b"`+members+`}`))
 	if err != nil {
@@ -971,7 +979,7 @@ func TestStats(t *testing.T) {
 	r.advance(5 * time.Second)
 	got := r.tasks.Stats(t.Context())
 	want := transfer.Stat{
-		Project: "p", StreamID: streamID, Stream: "s", Task: "t", Type: transfer.OBS, State: transfer.Running,
+		Project: "p", StreamID: streamID, Stream: "s", Task: "t", Type: kind.OBS, State: transfer.Running,
 		Batches: 1, Records: 2, Bytes: 5, Lag: 1, LagTime: 5 * time.Second, UntilLoss: 24*time.Hour - 5*time.Second,
 	}
 	if len(got) != 1 || got[0] != want {
@@ -1009,7 +1017,7 @@ func TestRun(t *testing.T) {
 
 // notifying tells when a put begins and waits until it is told to go on.
 type notifying struct {
-	transfer.Store
+	kind.Store
 	turn chan struct{}
 }
 
@@ -1021,7 +1029,7 @@ func (n *notifying) Put(ctx context.Context, bucket, key string, content []byte)
 
 // A store that does not answer until its caller gives up.
 type hanging struct {
-	transfer.Store
+	kind.Store
 	begun chan struct{}
 }
 
@@ -1085,7 +1093,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	meddle(50, func(int) error { return r.tasks.Stop(streamID, []string{"t"}) })
 	meddle(50, func(int) error { return r.tasks.Start(streamID, []string{"t"}) })
 	meddle(50, func(i int) error {
-		d, err := transfer.ParseUpdate(transfer.OBS, json.RawMessage(fmt.Sprintf(`{"task_name":"t","file_prefix":"p%d"}`, i%3)))
+		d, err := kinds.ParseUpdate(kind.OBS, json.RawMessage(fmt.Sprintf(`{"task_name":"t","file_prefix":"p%d"}`, i%3)))
 		return errors.Join(err, r.tasks.Update(ctx, streamID, d))
 	})
 	meddle(100, func(i int) error {
@@ -1152,9 +1160,9 @@ func TestAgency(t *testing.T) { // 4.2 agency_name, DIS.4335
 	}
 	known := true
 	r.opts.Store = own
-	r.opts.Agency = func(project, name string) (transfer.Store, error) {
+	r.opts.Agency = func(project, name string) (kind.Store, error) {
 		if project != "p" || name != "a" || !known {
-			return nil, transfer.ErrAgency
+			return nil, kind.ErrAgency
 		}
 		return filestore.Open(filestore.Options{Dir: "obs", FS: theirs}), nil
 	}
@@ -1175,11 +1183,11 @@ func TestAgency(t *testing.T) { // 4.2 agency_name, DIS.4335
 	if got := objects(t, r.disk); len(got) != 0 {
 		t.Errorf("delivered with the server's own credentials: %v", got)
 	}
-	other, err := transfer.Parse(transfer.OBS, json.RawMessage(`{"task_name":"u","agency_name":"other","obs_bucket_path":"b"}`))
+	other, err := kinds.Parse(kind.OBS, json.RawMessage(`{"task_name":"u","agency_name":"other","obs_bucket_path":"b"}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.tasks.Create(t.Context(), streamID, other); !errors.Is(err, transfer.ErrAgency) {
+	if err := r.tasks.Create(t.Context(), streamID, other); !errors.Is(err, kind.ErrAgency) {
 		t.Errorf("an unknown agency: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
+	"disd/internal/transfer/kind"
 )
 
 // settle ends an intent whose records retention has removed: the destination is
@@ -31,7 +32,7 @@ func (t *Tasks) settle(ctx context.Context, k *task, row *Task, r *run, log stor
 	}
 	done := false
 	if r.intent.Diverted {
-		done, err = b.has(ctx, b.diverted)
+		done, err = has(ctx, &b, diverted)
 	} else {
 		done, err = t.delivered(ctx, b)
 	}
@@ -39,7 +40,7 @@ func (t *Tasks) settle(ctx context.Context, k *task, row *Task, r *run, log stor
 		return err
 	}
 	if !done {
-		if err := t.clean(ctx, row, r); err != nil && !errors.Is(err, ErrRefused) {
+		if err := t.clean(ctx, row, r); err != nil && !errors.Is(err, kind.ErrRefused) {
 			return err
 		}
 		return t.skipLost(ctx, k, row, r, log)
@@ -65,16 +66,22 @@ func (t *Tasks) settleParts(ctx context.Context, k *task, row *Task, r *run, log
 	if err != nil {
 		return err
 	}
-	bucket, _ := b.Target.Descriptor.backup()
+	sink, err := openSink(ctx, b.Target)
+	if err != nil {
+		return err
+	}
+	defer sink.Close()
 	left := make(map[string]int) // good records by directory
-	for _, f := range b.files {
-		left[f.Dir] = f.Records
+	for _, p := range b.Form.Parts() {
+		left[p.Dir] = p.Records
 	}
 	from := i.from()
 	var kept int64 // of the records that are gone
-	i.Parts = []Part{}
+	i.Parts = []kind.Part{}
 	for _, p := range r.intent.Parts {
-		if p.There, err = b.Target.Store.Has(ctx, bucket, b.key(p)); err != nil {
+		one := b.Batch
+		one.Parts, one.Records = []kind.Part{p}, nil
+		if p.There, err = sink.Delivered(ctx, one); err != nil {
 			return err
 		}
 		if p.There {
@@ -82,7 +89,7 @@ func (t *Tasks) settleParts(ctx context.Context, k *task, row *Task, r *run, log
 		}
 		if p.Records = left[p.Dir]; p.Records > 0 {
 			i.Parts = append(i.Parts, p)
-		} else if err := b.Target.Store.Abandon(ctx, bucket, b.key(p)); err != nil {
+		} else if err := sink.Clean(ctx, one); err != nil {
 			return err
 		}
 	}
@@ -90,7 +97,7 @@ func (t *Tasks) settleParts(ctx context.Context, k *task, row *Task, r *run, log
 	i.From, i.Lost, i.Bad = gone, i.Lost+discarded, int64(len(b.spoiled))
 	p := r.position
 	p.Discarded += discarded
-	if aside, err := b.has(ctx, b.aside); err != nil {
+	if aside, err := has(ctx, &b.Batch, aside); err != nil {
 		return err
 	} else if aside {
 		kept += r.intent.Bad - i.Bad
@@ -106,18 +113,6 @@ func (t *Tasks) settleParts(ctx context.Context, k *task, row *Task, r *run, log
 		}
 		return gaps.Put(tx, row.gapKey(r.partition, from), gap)
 	})
-}
-
-func (t *Tasks) delivered(ctx context.Context, b Batch) (bool, error) {
-	sink, err := t.openSink(ctx, b.Target)
-	if err != nil {
-		return false, err
-	}
-	defer sink.Close()
-	if s, can := sink.(Settler); can {
-		return s.Delivered(ctx, b)
-	}
-	return false, nil
 }
 
 // skipLost moves the position past records that retention removed before they
@@ -175,32 +170,20 @@ func (t *Tasks) clean(ctx context.Context, row *Task, r *run) error {
 	if err != nil {
 		return err
 	}
-	bucket, bad := b.aside()
-	if bucket == "" {
-		return nil
-	}
-	_, diverted := b.diverted()
-	keys := []string{bad, diverted}
-	switch parts := r.intent.Parts; {
-	case b.Target.Descriptor.Type != OBS:
-		_, staged, _ := b.Staged()
-		if err := b.Target.Store.Delete(ctx, bucket, staged); err != nil {
-			return err
-		}
-		keys = append(keys, staged)
-	case parts == nil:
-		keys = append(keys, b.key(b.whole()))
-	default:
-		for _, p := range parts {
-			keys = append(keys, b.key(p))
+	if bucket, bad := aside(&b); bucket != "" {
+		_, whole := diverted(&b)
+		for _, key := range []string{bad, whole} {
+			if err := b.Target.Store.Abandon(ctx, bucket, key); err != nil {
+				return err
+			}
 		}
 	}
-	for _, key := range keys {
-		if err := b.Target.Store.Abandon(ctx, bucket, key); err != nil {
-			return err
-		}
+	sink, err := openSink(ctx, b.Target)
+	if err != nil {
+		return err
 	}
-	return nil
+	defer sink.Close()
+	return sink.Clean(ctx, b)
 }
 
 // tidy cleans up after batches at rest that will not be written, at least not under

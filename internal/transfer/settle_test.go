@@ -15,6 +15,7 @@ import (
 	"disd/internal/storage/vfs/errfs"
 	"disd/internal/transfer"
 	"disd/internal/transfer/filestore"
+	"disd/internal/transfer/kind"
 )
 
 // TestSplitBatchOvertaken ends the server at every call of the file system while it
@@ -104,7 +105,7 @@ func TestSplitBatchOvertaken(t *testing.T) { // D13, D-9, OBS-3
 // A littering store has an upload left of every put that failed, until it is
 // abandoned.
 type littering struct {
-	transfer.Store
+	kind.Store
 	err   error
 	fails string // part of the keys that fail
 	left  map[string]bool
@@ -165,14 +166,14 @@ func TestNothingIsLeft(t *testing.T) {
 			r.round()
 		}},
 		{"the task gets another directory", "/s-t-shardId-0000000000-0-2.txt", `,"file_prefix":"x"`, nil, func(r *rig, s *littering) {
-			d, err := transfer.ParseUpdate(transfer.OBS, json.RawMessage(`{"task_name":"t","file_prefix":"y"}`))
+			d, err := kinds.ParseUpdate(kind.OBS, json.RawMessage(`{"task_name":"t","file_prefix":"y"}`))
 			if err != nil {
 				r.Fatal(err)
 			}
 			if err := r.tasks.Update(r.Context(), streamID, d); err != nil {
 				r.Error(err)
 			}
-			s.fails, s.err = "x/s-t", fmt.Errorf("%w: closed", transfer.ErrRefused)
+			s.fails, s.err = "x/s-t", fmt.Errorf("%w: closed", kind.ErrRefused)
 			r.round()
 		}},
 	} {

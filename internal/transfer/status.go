@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"disd/internal/storage"
+	"disd/internal/transfer/kind"
 )
 
 // A Status is a task as it is shown (E23, E25).
@@ -56,7 +57,7 @@ func (t *Tasks) Get(streamID, name string) (Status, error) {
 	return t.status(k, stream), nil
 }
 
-func (t *Tasks) status(k *task, stream Stream) Status {
+func (t *Tasks) status(k *task, stream kind.Stream) Status {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	s := Status{Task: k.row, State: t.state(k, stream)}
@@ -64,7 +65,7 @@ func (t *Tasks) status(k *task, stream Stream) Status {
 		s.Error = k.failed.Error()
 	}
 	for id, status := range stream.Partitions {
-		if status == Expired {
+		if status == kind.Expired {
 			continue
 		}
 		r := k.run(int32(id))
@@ -83,7 +84,7 @@ func (t *Tasks) status(k *task, stream Stream) Status {
 }
 
 // state is that of the task without its partitions. k.mu is held.
-func (t *Tasks) state(k *task, stream Stream) State {
+func (t *Tasks) state(k *task, stream kind.Stream) State {
 	switch {
 	case k.row.Paused || stream.Frozen:
 		return Paused
@@ -99,7 +100,7 @@ func (t *Tasks) state(k *task, stream Stream) State {
 type Stat struct {
 	Project, StreamID, Stream string
 	Task                      string
-	Type                      Type
+	Type                      kind.Type
 	Partition                 int32
 	State                     State
 

@@ -12,6 +12,7 @@ import (
 
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
+	"disd/internal/transfer/kind"
 )
 
 // A State is the state of a task, or of one partition in it (4.2).
@@ -27,13 +28,13 @@ const (
 
 // A Task is a transfer task as it is stored.
 type Task struct {
-	ID         string     `json:"id"`
-	StreamID   string     `json:"stream_id"`
-	Name       string     `json:"name"`
-	Created    int64      `json:"created"` // ms
-	Descriptor Descriptor `json:"descriptor"`
-	Secret     []byte     `json:"secret,omitempty"` // the descriptor's password, encrypted
-	Revision   int        `json:"revision"`         // counts changes of the descriptor
+	ID         string          `json:"id"`
+	StreamID   string          `json:"stream_id"`
+	Name       string          `json:"name"`
+	Created    int64           `json:"created"` // ms
+	Descriptor kind.Descriptor `json:"descriptor"`
+	Secret     []byte          `json:"secret,omitempty"` // what the descriptor hides, encrypted
+	Revision   int             `json:"revision"`         // counts changes of the descriptor
 
 	// Distinct is a task whose files have its id in their names.
 	Distinct bool `json:"distinct,omitempty"`
@@ -101,7 +102,8 @@ type task struct {
 	change sync.Mutex // held by whoever changes the row
 
 	mu      sync.Mutex
-	row     Task // as stored
+	row     Task    // as stored
+	meant   meaning // of the row's descriptor
 	runs    map[int32]*run
 	failed  error // why nothing is delivered until the owner starts it again
 	halted  bool  // no batch may be begun
@@ -110,10 +112,37 @@ type task struct {
 	cancel  context.CancelFunc
 }
 
-func newTask(row Task) *task {
-	k := &task{streamID: row.StreamID, id: row.ID, name: row.Name, row: row, runs: make(map[int32]*run)}
+// A meaning is a descriptor, read by its kind.
+type meaning struct {
+	kind     *kind.Kind
+	settings kind.Settings
+}
+
+// read returns what a descriptor means.
+func (t *Tasks) read(d kind.Descriptor) (m meaning, err error) {
+	m.kind, m.settings, err = t.opts.Kinds.Decode(d)
+	return m, err
+}
+
+func (t *Tasks) newTask(row Task) (*task, error) {
+	m, err := t.read(row.Descriptor)
+	k := &task{streamID: row.StreamID, id: row.ID, name: row.Name, row: row, meant: m, runs: make(map[int32]*run)}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
-	return k
+	return k, err
+}
+
+// set replaces the row, once it is stored.
+func (k *task) set(row Task, m meaning) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.row, k.meant = row, m
+}
+
+// meaning returns what the descriptor of the task means.
+func (k *task) meaning() meaning {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.meant
 }
 
 // load reads how far the task has come.
@@ -165,15 +194,20 @@ func (k *task) snapshot() Task {
 }
 
 // Create makes a task that runs when nil is returned (TC-R1 to TC-R7). The
-// descriptor comes from Parse. An error of Streams, ErrTaskQuota, ErrTaskExists,
+// descriptor comes from kind.Set.Parse. An error of Streams, ErrTaskQuota, ErrTaskExists,
 // a field.Error or one of the errors of destinations; nothing is stored
 // then.
-func (t *Tasks) Create(ctx context.Context, streamID string, d Descriptor) error {
+func (t *Tasks) Create(ctx context.Context, streamID string, d kind.Descriptor) error {
 	stream, err := t.opts.Streams.Describe(streamID)
 	if err != nil {
 		return err
 	}
-	if err := d.suits(stream); err != nil {
+	secret := t.opts.Kinds.Hide(d)
+	m, err := t.read(d)
+	if err != nil {
+		return err
+	}
+	if err := m.settings.Suits(stream); err != nil {
 		return err
 	}
 	row := Task{
@@ -185,12 +219,14 @@ func (t *Tasks) Create(ctx context.Context, streamID string, d Descriptor) error
 		return err
 	}
 	defer free()
-	secret := d.hide()
-	if err := t.examine(ctx, &row, stream, secret); err != nil {
+	if err := t.examine(ctx, t.target(&row, m, stream, secret)); err != nil {
 		return err
 	}
 	row.Secret = t.vault.seal(row.ID, secret)
-	k := newTask(row)
+	k, err := t.newTask(row)
+	if err != nil {
+		return err
+	}
 	if err := t.place(ctx, k, stream); err != nil {
 		return err
 	}
@@ -203,7 +239,7 @@ func (t *Tasks) Create(ctx context.Context, streamID string, d Descriptor) error
 				return err
 			}
 		}
-		if err := t.claim(tx, &k.row, stream, false); err != nil {
+		if err := t.claim(tx, &k.row, m.settings, stream, false); err != nil {
 			return err
 		}
 		return tasks.Put(tx, k.row.key(), k.row)
@@ -216,7 +252,7 @@ func (t *Tasks) Create(ctx context.Context, streamID string, d Descriptor) error
 
 // reserve takes the name and the quota of a task to be made. What it returns
 // gives the name back if it was not used.
-func (t *Tasks) reserve(row *Task, stream Stream) (free func(), err error) {
+func (t *Tasks) reserve(row *Task, stream kind.Stream) (free func(), err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	names := t.byID[row.StreamID]
@@ -241,9 +277,9 @@ func (t *Tasks) reserve(row *Task, stream Stream) (free func(), err error) {
 }
 
 // place sets where the task starts in every partition there is (TC-R7, D-5).
-func (t *Tasks) place(ctx context.Context, k *task, stream Stream) error {
+func (t *Tasks) place(ctx context.Context, k *task, stream kind.Stream) error {
 	for id, status := range stream.Partitions {
-		if status == Expired {
+		if status == kind.Expired {
 			continue
 		}
 		log, err := t.opts.Logs.Open(ctx, storage.LogID{Stream: stream.ID, Partition: int32(id)})
@@ -251,7 +287,7 @@ func (t *Tasks) place(ctx context.Context, k *task, stream Stream) error {
 			return err
 		}
 		oldest, next := log.Bounds()
-		if k.row.Descriptor.fromOldest() {
+		if k.meant.settings.Task().FromOldest() {
 			next = oldest
 		}
 		p := &k.run(int32(id)).position
@@ -260,59 +296,52 @@ func (t *Tasks) place(ctx context.Context, k *task, stream Stream) error {
 	return nil
 }
 
-// target returns what a task with that descriptor delivers to. ErrAgency.
-func (t *Tasks) target(row *Task, stream Stream, d Descriptor, password string) (Target, error) {
-	store, err := t.opts.Agency(stream.Project, d.Text("agency_name"))
-	return Target{TaskID: row.ID, TaskName: row.Name, Stream: stream, Descriptor: d, Password: password, Store: store}, err
+// target returns what a task delivers to, but for its store.
+func (t *Tasks) target(row *Task, m meaning, stream kind.Stream, secret string) kind.Target {
+	return kind.Target{
+		TaskID: row.ID, TaskName: row.Name, Stream: stream,
+		Settings: m.settings, Kind: m.kind, Secret: secret,
+	}
+}
+
+// equip gives a target the store of the task's agency. ErrAgency.
+func (t *Tasks) equip(target *kind.Target) (err error) {
+	target.Store, err = t.opts.Agency(target.Stream.Project, target.Settings.Task().Agency)
+	return err
 }
 
 // examine looks whether the outside world has what a task needs (TC-R6).
-func (t *Tasks) examine(ctx context.Context, row *Task, stream Stream, password string) error {
-	target, err := t.target(row, stream, row.Descriptor, password)
-	if err != nil {
+func (t *Tasks) examine(ctx context.Context, target kind.Target) error {
+	if err := t.equip(&target); err != nil {
 		return err
 	}
-	opener, err := t.opener(target.Descriptor.Type)
+	opener, err := opener(target.Kind)
 	if err != nil {
 		return err
 	}
 	if err := opener.Check(ctx, target); err != nil {
 		return err
 	}
-	bucket, _ := target.Descriptor.backup()
+	bucket, _ := target.Settings.Backup()
 	if bucket == "" {
 		return nil
 	}
 	return target.Store.Bucket(ctx, bucket)
 }
 
-// missing is what a server without destinations of a type does not have.
-var missing = map[Type]error{DWS: ErrDWSCluster, MRS: ErrMRSCluster, DLI: ErrDLIDatabase, CloudTable: ErrCloudTableCluster}
-
-// opener returns what reaches destinations of a type.
-func (t *Tasks) opener(kind Type) (Opener, error) {
-	if kind == OBS {
-		return Objects(), nil
+// opener returns what reaches destinations of a kind.
+func opener(k *kind.Kind) (kind.Opener, error) {
+	if k.Opener == nil {
+		return nil, &kind.DestinationError{Err: k.Missing, Name: "this server has no destination of type " + string(k.Type)}
 	}
-	if o := t.opts.Destinations[kind]; o != nil {
-		return o, nil
-	}
-	return nil, &DestinationError{missing[kind], "this server has no destination of type " + string(kind)}
+	return k.Opener, nil
 }
 
-// backup returns the bucket and the prefix of objects that a task makes beside
-// or, with OBS, instead of what it delivers to its destination.
-func (d Descriptor) backup() (bucket, prefix string) {
-	if d.Type == CloudTable {
-		return d.Text("obs_backup_bucket_path"), d.Text("backup_file_prefix")
-	}
-	return d.Text("obs_bucket_path"), d.Text("file_prefix")
-}
-
-// Update changes the descriptor of a task to that of ParseUpdate, all or nothing
+// Update changes the descriptor of a task to that of
+// kind.Set.ParseUpdate, all or nothing
 // (E48). Batches already sealed are delivered as they were meant. ErrTaskNotFound,
 // or an error of Create.
-func (t *Tasks) Update(ctx context.Context, streamID string, change Descriptor) error {
+func (t *Tasks) Update(ctx context.Context, streamID string, change kind.Descriptor) error {
 	stream, err := t.opts.Streams.Describe(streamID)
 	if err != nil {
 		return err
@@ -324,18 +353,22 @@ func (t *Tasks) Update(ctx context.Context, streamID string, change Descriptor) 
 	k.change.Lock()
 	defer k.change.Unlock()
 	row := k.snapshot()
-	row.Descriptor, err = row.Descriptor.changed(change)
+	row.Descriptor, err = t.opts.Kinds.Change(row.Descriptor, change)
 	if err != nil {
-		return err
-	}
-	if err := row.Descriptor.suits(stream); err != nil {
 		return err
 	}
 	secret, err := t.changedSecret(&row)
 	if err != nil {
 		return err
 	}
-	if err := t.examine(ctx, &row, stream, secret); err != nil {
+	m, err := t.read(row.Descriptor)
+	if err != nil {
+		return err
+	}
+	if err := m.settings.Suits(stream); err != nil {
+		return err
+	}
+	if err := t.examine(ctx, t.target(&row, m, stream, secret)); err != nil {
 		return err
 	}
 	row.Revision++
@@ -343,38 +376,24 @@ func (t *Tasks) Update(ctx context.Context, streamID string, change Descriptor) 
 		if err := row.stored(tx); err != nil {
 			return err
 		}
-		if err := t.claim(tx, &row, stream, false); err != nil {
+		if err := t.claim(tx, &row, m.settings, stream, false); err != nil {
 			return err
 		}
 		return tasks.Put(tx, row.key(), row)
 	})
 	if err == nil {
-		k.mu.Lock()
-		k.row = row
-		k.mu.Unlock()
+		k.set(row, m)
 	}
 	return err
-}
-
-// changed returns the merged descriptor, checked like a new one.
-func (d Descriptor) changed(change Descriptor) (Descriptor, error) {
-	if change.Type != d.Type {
-		return d, invalid("destination_type", "is "+string(d.Type)+" and cannot be changed")
-	}
-	merged := d.merge(change)
-	if merged.strategy() != d.strategy() {
-		return d, invalid("consumer_strategy", "cannot be changed")
-	}
-	return merged, merged.check()
 }
 
 // changedSecret takes a new password out of the descriptor; the mask, which is
 // all that clients are shown, stands for the old one.
 func (t *Tasks) changedSecret(row *Task) (string, error) {
-	if secret := row.Descriptor.Text(secretMember); secret == hidden {
+	secret := t.opts.Kinds.Hide(row.Descriptor)
+	if secret == kind.Hidden {
 		return t.vault.open(row.ID, row.Secret)
 	}
-	secret := row.Descriptor.hide()
 	row.Secret = t.vault.seal(row.ID, secret)
 	return secret, nil
 }
@@ -453,9 +472,7 @@ func (t *Tasks) pause(streamID string, ids []string, paused bool) error {
 	})
 	for i, k := range named {
 		if err == nil {
-			k.mu.Lock()
-			k.row = rows[i]
-			k.mu.Unlock()
+			k.set(rows[i], k.meaning())
 		}
 		k.resume()
 	}

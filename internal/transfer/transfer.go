@@ -15,11 +15,21 @@ import (
 
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
+	"disd/internal/transfer/kind"
 )
 
 // Logs is where the records are: a storage.Engine.
 type Logs interface {
 	Open(ctx context.Context, id storage.LogID) (storage.Log, error)
+}
+
+// Streams is where tasks learn about streams.
+type Streams interface {
+	// Describe returns a stream by its id, or an error when it does not exist.
+	Describe(id string) (kind.Stream, error)
+	// Exists returns an error when the stream does not exist in the picture of
+	// a transaction, so that no task outlives its stream.
+	Exists(tx catalog.Tx, id string) error
 }
 
 // Options of Tasks. Nil and zero mean the ordinary value.
@@ -31,17 +41,15 @@ type Options struct {
 	// Store is what stands in for OBS: where OBS tasks deliver, and where the
 	// others put what they cannot deliver. It has the server's own credentials.
 	// Required.
-	Store Store
+	Store kind.Store
 
-	// Destinations are the other types of destination this server can deliver
-	// to. A type that is missing has no cluster or database of any name, so
-	// that tasks of it are refused.
-	Destinations map[Type]Opener
+	// Kinds are those of destinations that the server knows. Required.
+	Kinds kind.Set
 
-	// Agency returns the Store with the credentials of an agency, or ErrAgency
+	// Agency returns the Store with the credentials of an agency, or kind.ErrAgency
 	// when the project has none of that name. It is asked again for every batch.
 	// By default every name is accepted and stands for the server itself.
-	Agency func(project, name string) (Store, error)
+	Agency func(project, name string) (kind.Store, error)
 
 	// Manifest adds to what a task writes a manifest of each batch, by which
 	// VerifyDump can tell whether everything is there.
@@ -62,7 +70,7 @@ type Options struct {
 	Keys [][]byte
 
 	Zone       *time.Location // of time directories and times in records (OBS-2), default UTC; one with a name of the time zone database
-	FileName   string         // template of the names of files, default DefaultFileName
+	FileName   string         // template of the names of files, default kind.DefaultFileName
 	Workers    int            // batches on their way at the same time, default 4; beside them, as many to destinations that are stuck
 	MaxBytes   int            // data in one batch, default 64 MiB (D-6)
 	MaxRecords int            // records in one batch, default 100 000
@@ -72,7 +80,7 @@ type Options struct {
 
 func (o *Options) setDefaults() {
 	if o.Agency == nil {
-		o.Agency = func(string, string) (Store, error) { return o.Store, nil }
+		o.Agency = func(string, string) (kind.Store, error) { return o.Store, nil }
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -86,7 +94,7 @@ func (o *Options) setDefaults() {
 	if o.Zone == nil {
 		o.Zone = time.UTC
 	}
-	setDefault(&o.FileName, DefaultFileName)
+	setDefault(&o.FileName, kind.DefaultFileName)
 	setDefault(&o.Quota, 5)
 	setDefault(&o.Workers, 4)
 	setDefault(&o.MaxBytes, 64<<20)
@@ -143,7 +151,10 @@ func Open(opts Options) (*Tasks, error) {
 	}
 	err = opts.DB.View(func(tx catalog.Tx) error {
 		return tasks.Each(tx, nil, func(_ catalog.Key, row Task) error {
-			k := newTask(row)
+			k, err := t.newTask(row)
+			if err != nil {
+				return fmt.Errorf("transfer task %s: %w", row.Name, err)
+			}
 			t.publish(k)
 			return k.load(tx)
 		})
@@ -190,6 +201,9 @@ func (t *Tasks) removeLocked(streamID, name string) {
 		delete(t.byID, streamID)
 	}
 }
+
+// Kinds are those of destinations that tasks may have.
+func (t *Tasks) Kinds() kind.Set { return t.opts.Kinds }
 
 // Quota is how many tasks a stream may have (E23).
 func (t *Tasks) Quota() int { return t.opts.Quota }

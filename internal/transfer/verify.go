@@ -11,16 +11,8 @@ import (
 	"slices"
 
 	"disd/internal/storage"
+	"disd/internal/transfer/kind"
 )
-
-// An Archive is a Store as who looks for damage sees it.
-type Archive interface {
-	// List returns the keys in a bucket that begin with a directory, or all.
-	List(ctx context.Context, bucket, dir string) ([]string, error)
-
-	// Get returns an object, or fs.ErrNotExist.
-	Get(ctx context.Context, bucket, key string) ([]byte, error)
-}
 
 // A Dump is what the manifests of a task say about one partition.
 type Dump struct {
@@ -38,8 +30,8 @@ type Dump struct {
 // their manifests. An error is one of the archive; damage is in the dumps, and what
 // is damaged of the manifests themselves is in a dump without a task. It reads every
 // object.
-func VerifyDump(ctx context.Context, a Archive, bucket, prefix string) ([]Dump, error) {
-	keys, err := a.List(ctx, bucket, join(prefix, manifestDir))
+func VerifyDump(ctx context.Context, a kind.Archive, bucket, prefix string) ([]Dump, error) {
+	keys, err := a.List(ctx, bucket, kind.Key(prefix, manifestDir))
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +75,7 @@ func VerifyDump(ctx context.Context, a Archive, bucket, prefix string) ([]Dump, 
 }
 
 // verifyChain verifies the manifests of one task and partition.
-func verifyChain(ctx context.Context, a Archive, chain []*Manifest) (Dump, error) {
+func verifyChain(ctx context.Context, a kind.Archive, chain []*Manifest) (Dump, error) {
 	slices.SortFunc(chain, func(a, b *Manifest) int { return cmp.Compare(a.First, b.First) })
 	m := chain[0]
 	d := Dump{Stream: m.Stream, Task: m.Task, TaskID: m.TaskID, Partition: m.Partition, Start: m.Start, End: m.Start}
@@ -123,7 +115,7 @@ func (d *Dump) damage(format string, args ...any) {
 	d.Damage = append(d.Damage, fmt.Errorf(format, args...))
 }
 
-func (d *Dump) verifyObject(ctx context.Context, a Archive, o Object) error {
+func (d *Dump) verifyObject(ctx context.Context, a kind.Archive, o Object) error {
 	content, err := a.Get(ctx, o.Bucket, o.Key)
 	if errors.Is(err, fs.ErrNotExist) {
 		d.damage("%s/%s is missing", o.Bucket, o.Key)

@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -14,7 +13,8 @@ import (
 
 	"github.com/minio/minio-go/v7"
 
-	"disd/internal/transfer"
+	"disd/internal/transfer/kind"
+	"disd/internal/transfer/obs"
 	"disd/internal/transfer/s3store"
 	"disd/internal/transfer/sinktest"
 )
@@ -31,13 +31,10 @@ func open(t *testing.T, endpoint string, transport http.RoundTripper) *s3store.S
 func TestSink(t *testing.T) {
 	sinktest.Run(t, func(t *testing.T) sinktest.Destination {
 		endpoint, client := serve(t)
-		d, err := transfer.Parse(transfer.OBS, json.RawMessage(`{"task_name":"t","agency_name":"a","obs_bucket_path":"dump","file_prefix":"x/y","partition_format":"yyyy/MM"}`))
-		if err != nil {
-			t.Fatal(err)
-		}
+		target := sinktest.Target(t, obs.Kind(), `{"task_name":"t","agency_name":"a","obs_bucket_path":"dump","file_prefix":"x/y","partition_format":"yyyy/MM"}`)
+		target.Store = open(t, endpoint, nil)
 		return sinktest.Destination{
-			Opener: transfer.Objects(),
-			Target: transfer.Target{TaskID: "1", TaskName: "t", Stream: transfer.Stream{Name: "s"}, Descriptor: d, Store: open(t, endpoint, nil)},
+			Target: target,
 			Rows: func() (rows []string) {
 				for _, content := range contents(t, client) {
 					rows = append(rows, strings.Split(strings.TrimSuffix(content, "\n"), "\n")...)
@@ -99,7 +96,7 @@ func TestPutSurvivesEveryFault(t *testing.T) {
 				if err == nil && contents(t, client)[key] != string(content) {
 					t.Fatalf("%s, %s at request %d: acknowledged and not there", name, fault, n)
 				}
-				if errors.Is(err, transfer.ErrRefused) {
+				if errors.Is(err, kind.ErrRefused) {
 					t.Fatalf("%s, %s at request %d: %v is final", name, fault, n, err)
 				}
 				if err := open(t, endpoint, nil).Put(t.Context(), bucket, key, content); err != nil {
@@ -152,7 +149,7 @@ func TestAbandon(t *testing.T) {
 	if len(left) != 1 || left[0] != "a/bc" {
 		t.Errorf("left: %v", left)
 	}
-	if err := s.Abandon(t.Context(), "other-bucket", "a/b"); !errors.Is(err, transfer.ErrRefused) {
+	if err := s.Abandon(t.Context(), "other-bucket", "a/b"); !errors.Is(err, kind.ErrRefused) {
 		t.Errorf("without a bucket: %v", err)
 	}
 }
@@ -173,18 +170,18 @@ func TestRefusals(t *testing.T) { // OBS-8
 		final  bool
 	}{
 		{"good", good, bucket, nil, false},
-		{"no bucket", good, "other-bucket", transfer.ErrBucket, true},
-		{"no name", good, "..", transfer.ErrBucket, true},
-		{"wrong secret", stranger, bucket, transfer.ErrBucketAccess, true},
-		{"nobody there", nowhere, bucket, transfer.ErrBucketAccess, false},
+		{"no bucket", good, "other-bucket", kind.ErrBucket, true},
+		{"no name", good, "..", kind.ErrBucket, true},
+		{"wrong secret", stranger, bucket, kind.ErrBucketAccess, true},
+		{"nobody there", nowhere, bucket, kind.ErrBucketAccess, false},
 	} {
 		if err := tt.store.Bucket(t.Context(), tt.bucket); !errors.Is(err, tt.want) {
 			t.Errorf("%s: %v", tt.name, err)
 		}
-		if err := tt.store.Put(t.Context(), tt.bucket, "k", nil); (err == nil) != (tt.want == nil) || errors.Is(err, transfer.ErrRefused) != tt.final {
+		if err := tt.store.Put(t.Context(), tt.bucket, "k", nil); (err == nil) != (tt.want == nil) || errors.Is(err, kind.ErrRefused) != tt.final {
 			t.Errorf("%s: put %v", tt.name, err)
 		}
-		if there, err := tt.store.Has(t.Context(), tt.bucket, "no-such-key"); there || err != nil && errors.Is(err, transfer.ErrRefused) != tt.final {
+		if there, err := tt.store.Has(t.Context(), tt.bucket, "no-such-key"); there || err != nil && errors.Is(err, kind.ErrRefused) != tt.final {
 			t.Errorf("%s: has %v, %v", tt.name, there, err)
 		}
 	}
@@ -272,7 +269,7 @@ func TestStuckStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Put(t.Context(), bucket, "k", []byte("content")); err == nil || errors.Is(err, transfer.ErrRefused) {
+	if err := s.Put(t.Context(), bucket, "k", []byte("content")); err == nil || errors.Is(err, kind.ErrRefused) {
 		t.Errorf("a put without an answer: %v", err)
 	}
 }

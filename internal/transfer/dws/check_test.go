@@ -7,18 +7,18 @@ import (
 	"testing"
 
 	"disd/internal/field"
-	"disd/internal/transfer"
 	"disd/internal/transfer/dws"
+	"disd/internal/transfer/kind"
 	"disd/test/postgres"
 )
 
-func opener(t *testing.T, clusters ...dws.Cluster) *dws.Opener {
+func clustered(t *testing.T, clusters ...dws.Cluster) kind.Kind {
 	t.Helper()
-	o, err := dws.New(dws.Options{Clusters: clusters, Keys: []dws.Key{{Name: "k", ID: "2"}}})
+	k, err := dws.Kind(dws.Options{Clusters: clusters, Keys: []dws.Key{{Name: "k", ID: "2"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return o
+	return k
 }
 
 // TestRefusals takes away, one by one, what a task needs: it cannot be created
@@ -44,10 +44,10 @@ func TestRefusals(t *testing.T) { // TC-R6, E28-N2
 		err       error
 		delivered string
 	}{
-		{name: "cluster name", members: map[string]any{"dws_cluster_name": "d"}, err: transfer.ErrDWSCluster, delivered: final},
-		{name: "cluster id", members: map[string]any{"dws_cluster_id": "2"}, err: transfer.ErrDWSCluster, delivered: final},
-		{name: "cluster down", members: map[string]any{"dws_cluster_name": "down"}, err: transfer.ErrDWSCluster, delivered: transient},
-		{name: "not its certificate", members: map[string]any{"dws_cluster_name": "strange"}, err: transfer.ErrDWSCluster, delivered: transient},
+		{name: "cluster name", members: map[string]any{"dws_cluster_name": "d"}, err: kind.ErrDWSCluster, delivered: final},
+		{name: "cluster id", members: map[string]any{"dws_cluster_id": "2"}, err: kind.ErrDWSCluster, delivered: final},
+		{name: "cluster down", members: map[string]any{"dws_cluster_name": "down"}, err: kind.ErrDWSCluster, delivered: transient},
+		{name: "not its certificate", members: map[string]any{"dws_cluster_name": "strange"}, err: kind.ErrDWSCluster, delivered: transient},
 		{name: "encrypted", members: map[string]any{"dws_cluster_name": "secure"}, delivered: never},
 		{name: "encrypted, unverified", members: map[string]any{"dws_cluster_name": "require"}, delivered: never},
 		{name: "database", members: map[string]any{"dws_database_name": "nope"}, field: "dws_database_name", delivered: final},
@@ -67,15 +67,15 @@ func TestRefusals(t *testing.T) { // TC-R6, E28-N2
 			b.Query(t, "", `CREATE TABLE `+schema+`.`+dws.ProgressTable+` `+dws.ProgressColumns+`; GRANT USAGE ON SCHEMA `+schema+` TO writer;
 				GRANT SELECT, INSERT, UPDATE ON `+schema+`.`+dws.ProgressTable+` TO writer; GRANT INSERT ON `+schema+`.t TO writer`)
 		}, delivered: never},
-		{name: "key name", members: map[string]any{"kms_user_key_name": "x"}, err: transfer.ErrKMSKey, delivered: never},
-		{name: "key id", members: map[string]any{"kms_user_key_id": "x"}, err: transfer.ErrKMSKey, delivered: never},
+		{name: "key name", members: map[string]any{"kms_user_key_name": "x"}, err: kind.ErrKMSKey, delivered: never},
+		{name: "key id", members: map[string]any{"kms_user_key_id": "x"}, err: kind.ErrKMSKey, delivered: never},
 		{name: "column", members: map[string]any{"dws_table_columns": "a, x"}, field: "dws_table_columns", delivered: final},
 		{name: "good", delivered: never},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			target := b.target(t, "a text, b text", tt.members)
 			if tt.password != "" {
-				target.Password = tt.password
+				target.Secret = tt.password
 			}
 			if tt.prepare != nil {
 				tt.prepare(target.TaskID)
@@ -85,14 +85,14 @@ func TestRefusals(t *testing.T) { // TC-R6, E28-N2
 				t.Fatal(err)
 			}
 			down.Close()
-			b.opener = opener(t,
+			b.kind = clustered(t,
 				dws.Cluster{Name: "c", ID: "1", Address: b.Address, SSLMode: "disable"},
 				dws.Cluster{Name: "secure", ID: "1", Address: b.Address, CAFile: b.CA},
 				dws.Cluster{Name: "strange", ID: "1", Address: b.Address},
 				dws.Cluster{Name: "require", ID: "1", Address: b.Address, SSLMode: "require"},
 				dws.Cluster{Name: "down", ID: "1", Address: down.Addr().String(), SSLMode: "disable"},
 			)
-			err = b.opener.Check(t.Context(), target)
+			err = b.kind.Opener.Check(t.Context(), target)
 			var field *field.Error
 			switch {
 			case tt.field != "" && (!errors.As(err, &field) || field.Field != tt.field):
@@ -103,7 +103,7 @@ func TestRefusals(t *testing.T) { // TC-R6, E28-N2
 			_, delivered := b.deliver(t, batch(target, 0, 0, "1,2"))
 			got := never
 			switch {
-			case errors.Is(delivered, transfer.ErrRefused):
+			case errors.Is(delivered, kind.ErrRefused):
 				got = final
 			case delivered != nil:
 				got = transient
@@ -133,9 +133,9 @@ func TestClusters(t *testing.T) {
 	} {
 		second := good
 		wrong(&second)
-		if _, err := dws.New(dws.Options{Clusters: []dws.Cluster{good, second}}); err == nil {
+		if _, err := dws.Kind(dws.Options{Clusters: []dws.Cluster{good, second}}); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
-	opener(t, good, dws.Cluster{Name: "c", ID: "2", Address: "[::1]:5432", SSLMode: "verify-ca"})
+	clustered(t, good, dws.Cluster{Name: "c", ID: "2", Address: "[::1]:5432", SSLMode: "verify-ca"})
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"disd/internal/field"
-	"disd/internal/transfer"
+	"disd/internal/transfer/kind"
 )
 
 // A Cluster is what a task names by dws_cluster_name and dws_cluster_id.
@@ -34,7 +34,7 @@ type Key struct {
 	ID   string `mapstructure:"id"`
 }
 
-// Options of an Opener.
+// Options of the kind.
 type Options struct {
 	Clusters []Cluster
 	Keys     []Key
@@ -44,18 +44,27 @@ type Options struct {
 	Timeout time.Duration
 }
 
-// An Opener is a transfer.Opener for tables of clusters.
-type Opener struct {
+// An opener is a kind.Opener for tables of clusters.
+type opener struct {
 	clusters map[[2]string]*pgconn.Config // by name and id
 	keys     []Key
 }
 
-// New returns what reaches the tables of clusters. It does not connect.
-func New(opts Options) (*Opener, error) {
+// Kind returns the kind of destination. It does not connect.
+func Kind(opts Options) (kind.Kind, error) {
+	o, err := open(opts)
+	return kind.Kind{
+		Type:   kind.DWS,
+		Fields: fields, Decode: kind.Decoder[settings](fields),
+		ErrorDir: "dws_error", Ext: extension, GivesUp: true, Opener: o, Missing: kind.ErrDWSCluster,
+	}, err
+}
+
+func open(opts Options) (*opener, error) {
 	if opts.Timeout == 0 {
 		opts.Timeout = 5 * time.Minute
 	}
-	o := &Opener{make(map[[2]string]*pgconn.Config), opts.Keys}
+	o := &opener{make(map[[2]string]*pgconn.Config), opts.Keys}
 	for _, c := range opts.Clusters {
 		config, err := c.config()
 		if err != nil {
@@ -101,9 +110,9 @@ func (c *Cluster) config() (*pgconn.Config, error) {
 	return pgconn.ParseConfig(strings.Join(text, " "))
 }
 
-// Check implements transfer.Opener. What has no error code of its own is a
+// Check implements kind.Opener. What has no error code of its own is a
 // field.Error (E28-N2).
-func (o *Opener) Check(ctx context.Context, t transfer.Target) error {
+func (o *opener) Check(ctx context.Context, t kind.Target) error {
 	c, err := o.connect(ctx, t)
 	if err != nil {
 		return reason(err)
@@ -116,9 +125,9 @@ func (o *Opener) Check(ctx context.Context, t transfer.Target) error {
 	if err := c.checkRights(ctx, layout); err != nil {
 		return reason(err)
 	}
-	d := t.Descriptor
-	if key := (Key{d.Text("kms_user_key_name"), d.Text("kms_user_key_id")}); !slices.Contains(o.keys, key) {
-		return &transfer.DestinationError{Err: transfer.ErrKMSKey, Name: key.Name + " with the id " + key.ID}
+	s := of(t)
+	if key := (Key{s.KeyName, s.KeyID}); !slices.Contains(o.keys, key) {
+		return &kind.DestinationError{Err: kind.ErrKMSKey, Name: key.Name + " with the id " + key.ID}
 	}
 	return layout.checkNamed()
 }
@@ -127,17 +136,17 @@ func (o *Opener) Check(ctx context.Context, t transfer.Target) error {
 // for the caller, else that the cluster does not work.
 func reason(err error) error {
 	var field *field.Error
-	if errors.As(err, &field) || errors.Is(err, transfer.ErrDWSCluster) {
+	if errors.As(err, &field) || errors.Is(err, kind.ErrDWSCluster) {
 		return err
 	}
-	return &transfer.DestinationError{Err: transfer.ErrDWSCluster, Name: err.Error()}
+	return &kind.DestinationError{Err: kind.ErrDWSCluster, Name: err.Error()}
 }
 
-// Open implements transfer.Opener. Each batch makes a connection of its own.
-func (o *Opener) Open(context.Context, transfer.Target) (transfer.Sink, error) { return &sink{o}, nil }
+// Open implements kind.Opener. Each batch makes a connection of its own.
+func (o *opener) Open(context.Context, kind.Target) (kind.Sink, error) { return &sink{opener: o}, nil }
 
-// fields are the members of a descriptor that a refusal is about, by SQLSTATE.
-var fields = map[string]string{
+// blamed are the members of a descriptor that a refusal is about, by SQLSTATE.
+var blamed = map[string]string{
 	"28P01": "user_password", // invalid password; also of a user who does not exist
 	"28000": "user_name",     // may not log in
 	"3D000": "dws_database_name",
@@ -151,12 +160,12 @@ var fields = map[string]string{
 // and that trying again will not help. Other errors stay as they are.
 func refusal(err error) error {
 	var e *pgconn.PgError
-	if !errors.As(err, &e) || fields[e.Code] == "" {
+	if !errors.As(err, &e) || blamed[e.Code] == "" {
 		return err
 	}
-	return refused(fields[e.Code], e.Message)
+	return refused(blamed[e.Code], e.Message)
 }
 
 func refused(name, reason string) error {
-	return fmt.Errorf("%w: %w", transfer.ErrRefused, field.Invalid(name, reason))
+	return fmt.Errorf("%w: %w", kind.ErrRefused, field.Invalid(name, reason))
 }

@@ -11,9 +11,9 @@ import (
 	"testing"
 
 	"disd/internal/storage"
-	"disd/internal/transfer"
 	"disd/internal/transfer/dws"
 	"disd/internal/transfer/filestore"
+	"disd/internal/transfer/kind"
 	"disd/internal/transfer/sinktest"
 	"disd/test/postgres"
 )
@@ -21,9 +21,9 @@ import (
 // A bench is a database server and a bucket.
 type bench struct {
 	*postgres.Server
-	opener *dws.Opener
+	kind   kind.Kind
 	dir    string // of the bucket
-	store  transfer.Store
+	store  kind.Store
 	schema int
 }
 
@@ -34,20 +34,20 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b.store = filestore.Open(filestore.Options{Dir: filepath.Dir(b.dir)})
-	opener, err := dws.New(dws.Options{
+	tables, err := dws.Kind(dws.Options{
 		Clusters: []dws.Cluster{{Name: "c", ID: "1", Address: b.Address, SSLMode: "disable"}},
 		Keys:     []dws.Key{{Name: "k", ID: "2"}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.opener = opener
+	b.kind = tables
 	return b
 }
 
 // target makes a table with columns in a schema of its own, and a task with more
 // members that writes to it.
-func (b *bench) target(t *testing.T, columns string, members map[string]any) transfer.Target {
+func (b *bench) target(t *testing.T, columns string, members map[string]any) kind.Target {
 	t.Helper()
 	b.schema++
 	schema := "s" + strconv.Itoa(b.schema)
@@ -64,14 +64,9 @@ func (b *bench) target(t *testing.T, columns string, members map[string]any) tra
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := transfer.Parse(transfer.DWS, raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return transfer.Target{
-		TaskID: schema, TaskName: "t", Stream: transfer.Stream{Name: "s", DataType: "CSV"}, Descriptor: d,
-		Password: postgres.Password, Store: b.store,
-	}
+	target := sinktest.Target(t, b.kind, string(raw))
+	target.TaskID, target.Stream.DataType, target.Secret, target.Store = schema, kind.CSV, postgres.Password, b.store
+	return target
 }
 
 func TestSink(t *testing.T) {
@@ -80,7 +75,7 @@ func TestSink(t *testing.T) {
 		target := b.target(t, "a text, b text", nil)
 		table := target.TaskID + ".t"
 		return sinktest.Destination{
-			Opener: b.opener, Target: target,
+			Target: target,
 			Rows: func() (rows []string) {
 				for _, row := range b.Query(t, "", "SELECT a || ',' || b FROM "+table) {
 					rows = append(rows, row[0])
@@ -103,22 +98,23 @@ func TestSink(t *testing.T) {
 }
 
 // batch makes a batch of a partition from records.
-func batch(target transfer.Target, partition int32, first int, data ...string) transfer.Batch {
-	b := transfer.Batch{Target: target, Partition: partition, First: storage.Seq(first), Last: storage.Seq(first + len(data) - 1)}
+func batch(target kind.Target, partition int32, first int, data ...string) kind.Batch {
+	b := kind.Batch{Target: target, Partition: partition, First: storage.Seq(first), Last: storage.Seq(first + len(data) - 1)}
 	for i := range data {
 		b.Records = append(b.Records, storage.Record{Seq: b.First + storage.Seq(i), Data: []byte(data[i])})
 	}
 	return b
 }
 
-func (b *bench) deliver(t *testing.T, batch transfer.Batch) (rejected int64, err error) {
+func (b *bench) deliver(t *testing.T, batch kind.Batch) (rejected int64, err error) {
 	t.Helper()
-	s, err := b.opener.Open(t.Context(), batch.Target)
+	s, err := b.kind.Opener.Open(t.Context(), batch.Target)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	return s.Deliver(t.Context(), batch)
+	done, err := s.Deliver(t.Context(), batch)
+	return done.Rejected, err
 }
 
 // rows returns a table's rows, in order of their columns; ∅ is NULL.
@@ -147,7 +143,7 @@ func TestLoads(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		columns string
-		stream  transfer.Stream
+		stream  kind.Stream
 		members m
 		records []string
 
@@ -161,12 +157,12 @@ func TestLoads(t *testing.T) {
 		{name: "DWS-2 what COPY escapes", columns: "a text, b text", members: m{"dws_delimiter": "|"}, records: []string{"a\tb|c\\d", "\\N|\\.", "x\ny|\r"},
 			rows: "\\N|\\. a\tb|c\\d x\ny|\r"},
 		{name: "DWS-2 an empty field is NULL", columns: "a int, b text, c int", records: []string{",,1", "2,,"}, rows: "2|∅|∅ ∅|∅|1"},
-		{name: "DWS-2 JSON in schema order", columns: "x int, y text, z json", stream: transfer.Stream{DataType: "JSON", Schema: schema},
+		{name: "DWS-2 JSON in schema order", columns: "x int, y text, z json", stream: kind.Stream{DataType: "JSON", Schema: schema},
 			records: []string{`{"c":{"d": "e"},"b":"q,\"r\"","a":1,"other":3}`, `{"a":2,"b":null}`, `{"a":3,"b":""}`},
 			rows:    `1|q,"r"|{"d": "e"} 2|∅|∅ 3||∅`},
-		{name: "DWS-3 JSON by name", columns: `z text, b text, "c.d" text, a int`, stream: transfer.Stream{DataType: "JSON", Schema: schema},
+		{name: "DWS-3 JSON by name", columns: `z text, b text, "c.d" text, a int`, stream: kind.Stream{DataType: "JSON", Schema: schema},
 			members: m{"dws_table_columns": "c.d, a"}, records: []string{`{"a":1,"b":"x","c":{"d":"e"}}`}, rows: "∅|∅|e|1"},
-		{name: "DWS-3 CSV with a schema", columns: "c text, b text, a int", stream: transfer.Stream{DataType: "CSV", Schema: schema},
+		{name: "DWS-3 CSV with a schema", columns: "c text, b text, a int", stream: kind.Stream{DataType: "CSV", Schema: schema},
 			members: m{"dws_table_columns": "a,c"}, records: []string{"1,x,y"}, rows: "y|∅|1"},
 		{name: "DWS-3 CSV without a schema", columns: "a int, b text, c text", members: m{"dws_table_columns": "c,a"}, records: []string{"y,1"}, rows: "1|∅|y"},
 		{name: "generated columns are not loaded", columns: "a int, b int GENERATED ALWAYS AS (a * 2) STORED, c int", records: []string{"1,3"}, rows: "1|2|3"},
@@ -179,7 +175,7 @@ func TestLoads(t *testing.T) {
 		{name: "DWS-6 off", columns: "a text", records: []string{"x\x00"}, err: "invalid byte sequence", members: options("reject_limit", "unlimited")},
 		{name: "DWS-6 off, not UTF-8", columns: "a text", records: []string{"x\xff"}, err: "invalid byte sequence"},
 		{name: "DWS-6 on", columns: "a text", members: options("compatible_illegal_chars", "true/on"), records: []string{"x\x00y", "\xffé\xfe", "\uFFFD"}, rows: "?é? x y \uFFFD"},
-		{name: "DWS-6 on, JSON", columns: "a text, b text, c text", stream: transfer.Stream{DataType: "JSON", Schema: schema},
+		{name: "DWS-6 on, JSON", columns: "a text, b text, c text", stream: kind.Stream{DataType: "JSON", Schema: schema},
 			members: options("compatible_illegal_chars", "on"), records: []string{"{\"a\":\"x\\u0000y\",\"b\":\"\xff\"}"}, rows: "x y|?|∅"},
 		{name: "DWS-7 default", columns: "a int", records: []string{"1", "x"}, err: "invalid input syntax"},
 		{name: "DWS-7 at most", columns: "a int", members: options("reject_limit", "2"), records: []string{"x", "1", "2", "y", "3"}, rows: "1 2 3", rejected: 2},
@@ -198,12 +194,12 @@ func TestLoads(t *testing.T) {
 				tt.stream.Name = "s"
 				target.Stream = tt.stream
 			}
-			if err := b.opener.Check(t.Context(), target); err != nil {
+			if err := b.kind.Opener.Check(t.Context(), target); err != nil {
 				t.Fatal(err)
 			}
 			rejected, err := b.deliver(t, batch(target, 0, 0, tt.records...))
 			if tt.err != "" {
-				if err == nil || errors.Is(err, transfer.ErrRefused) || !strings.Contains(err.Error(), tt.err) {
+				if err == nil || errors.Is(err, kind.ErrRefused) || !strings.Contains(err.Error(), tt.err) {
 					t.Errorf("got %v, want a transient error about %q", err, tt.err)
 				}
 			} else if err != nil {
@@ -239,7 +235,7 @@ func TestOtherEncoding(t *testing.T) { // DWS-6
 			want = "[]"
 		}
 		rows := b.Query(t, "latin", "SET client_encoding TO UTF8; SELECT a FROM "+target.TaskID+".t ORDER BY a = 'x' DESC, a LIKE '?%'")
-		if got := fmt.Sprint(rows); got != want || (err == nil) != (compatible == "on") || errors.Is(err, transfer.ErrRefused) {
+		if got := fmt.Sprint(rows); got != want || (err == nil) != (compatible == "on") || errors.Is(err, kind.ErrRefused) {
 			t.Errorf("%s: %s, %v, want %s", compatible, got, err, want)
 		}
 	}

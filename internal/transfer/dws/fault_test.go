@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"disd/internal/transfer"
 	"disd/internal/transfer/dws"
+	"disd/internal/transfer/kind"
 )
 
 // A line to the database that does something to one of the pieces that pass.
@@ -102,28 +102,28 @@ func TestDeliverSurvivesEveryCut(t *testing.T) {
 			target.TaskID = fault + strconv.Itoa(n)
 			l := &line{at: n, fault: fault}
 			l.open(t, b.Address)
-			through := opener(t, dws.Cluster{Name: "c", ID: "1", Address: l.address, SSLMode: "disable"})
-			s, err := through.Open(t.Context(), target)
+			through := clustered(t, dws.Cluster{Name: "c", ID: "1", Address: l.address, SSLMode: "disable"})
+			s, err := through.Opener.Open(t.Context(), target)
 			if err != nil {
 				t.Fatal(err)
 			}
 			todo := batch(target, 0, 0, "1,x", "x,y", "2,z")
 			committing := false
 			todo.Committing = func() error { committing = true; return nil }
-			rejected, err := s.Deliver(t.Context(), todo)
+			done, err := s.Deliver(t.Context(), todo)
 			if rows := b.rows(t, table+".t"); rows != "" && !committing {
 				t.Fatalf("%s piece %d: committed without notice", fault, n)
 			}
 			if err == nil {
-				b.checkOnce(t, table, rejected, fault, n)
+				b.checkOnce(t, table, done.Rejected, fault, n)
 			}
-			if errors.Is(err, transfer.ErrRefused) {
+			if errors.Is(err, kind.ErrRefused) {
 				t.Fatalf("%s piece %d: %v is final", fault, n, err)
 			}
-			if rejected, err = b.deliver(t, todo); err != nil {
+			if done.Rejected, err = b.deliver(t, todo); err != nil {
 				t.Fatalf("%s piece %d: %v", fault, n, err)
 			}
-			b.checkOnce(t, table, rejected, fault, n)
+			b.checkOnce(t, table, done.Rejected, fault, n)
 			b.Query(t, "", "TRUNCATE "+table+".t, "+table+".e")
 			if l.pieces() <= n {
 				if n < 20 {
@@ -156,14 +156,14 @@ func TestLateCommit(t *testing.T) {
 }
 
 // lateCommit holds piece n of a delivery, and returns false when there are less.
-func (b *bench) lateCommit(t *testing.T, target transfer.Target, n int, ask bool) bool {
+func (b *bench) lateCommit(t *testing.T, target kind.Target, n int, ask bool) bool {
 	t.Helper()
 	table := target.TaskID + ".t"
 	target.TaskID = fmt.Sprint(n, ask)
 	l := &line{at: n, fault: "hold", hold: make(chan struct{})}
 	l.open(t, b.Address)
-	through := opener(t, dws.Cluster{Name: "c", ID: "1", Address: l.address, SSLMode: "disable"})
-	s, err := through.Open(t.Context(), target)
+	through := clustered(t, dws.Cluster{Name: "c", ID: "1", Address: l.address, SSLMode: "disable"})
+	s, err := through.Opener.Open(t.Context(), target)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +182,7 @@ func (b *bench) lateCommit(t *testing.T, target transfer.Target, n int, ask bool
 	go func() {
 		var err error
 		if ask {
-			there, err = s.(transfer.Settler).Delivered(t.Context(), todo)
+			there, err = s.Delivered(t.Context(), todo)
 		} else {
 			_, err = b.deliver(t, todo)
 		}
@@ -221,13 +221,13 @@ func TestPace(t *testing.T) {
 	todo := batch(target, 0, 0, "1", "2")
 	deliver := func(l *line) error {
 		l.open(t, b.Address)
-		o, err := dws.New(dws.Options{
+		k, err := dws.Kind(dws.Options{
 			Clusters: []dws.Cluster{{Name: "c", ID: "1", Address: l.address, SSLMode: "disable"}}, Timeout: timeout,
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := o.Open(t.Context(), target)
+		s, err := k.Opener.Open(t.Context(), target)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -246,7 +246,7 @@ func TestPace(t *testing.T) {
 	for _, n := range []int{10, 20} {
 		l := &line{at: n, fault: "hold", hold: make(chan struct{})}
 		err := deliver(l)
-		if err == nil || errors.Is(err, transfer.ErrRefused) {
+		if err == nil || errors.Is(err, kind.ErrRefused) {
 			t.Errorf("piece %d is held: %v", n, err)
 		}
 		close(l.hold)

@@ -16,13 +16,13 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"disd/internal/transfer"
+	"disd/internal/transfer/kind"
 )
 
 // A load brings the rows of one batch into a table.
 type load struct {
 	session    *session
-	batch      *transfer.Batch
+	batch      *kind.Batch
 	layout     *layout
 	file       string // where the batch is staged
 	cut        func(data []byte) ([][]byte, error)
@@ -43,23 +43,17 @@ type rejection struct {
 	reason string
 }
 
-func newLoad(c *session, b *transfer.Batch, l *layout, file string) (*load, error) {
-	d := b.Target.Descriptor
+func newLoad(c *session, b *kind.Batch, l *layout, file string) (*load, error) {
+	options := &of(b.Target).Options
 	limit := int64(math.MaxInt64)
-	if text := d.Object("options", "reject_limit"); text != "unlimited" {
+	if text := options.RejectLimit; text != "unlimited" {
 		limit, _ = strconv.ParseInt(text, 10, 64) // default 0
 	}
 	cut, err := cutter(b.Target, l)
 	return &load{
 		session: c, batch: b, layout: l, file: file, cut: cut, limit: limit,
-		errorTable: d.Object("options", "error_table_name"), compatible: isOn(d, "compatible_illegal_chars"),
+		errorTable: options.ErrorTable, compatible: options.Compatible.on(),
 	}, err
-}
-
-// isOn reads a toggle of the options (4.4-N1).
-func isOn(d transfer.Descriptor, name string) bool {
-	v := strings.ToLower(d.Object("options", name))
-	return strings.HasPrefix(v, "true") || v == "on"
 }
 
 // run loads all rows, or as many as reject_limit allows, and returns the number
@@ -261,21 +255,19 @@ func (l *load) writeRejected(ctx context.Context) error {
 
 // cutter returns what makes the fields of a row of a record, one for each column
 // that is loaded, nil for NULL. Its errors are format errors.
-func cutter(t transfer.Target, l *layout) (func(data []byte) ([][]byte, error), error) {
+func cutter(t kind.Target, l *layout) (func(data []byte) ([][]byte, error), error) {
 	attributes, err := t.Stream.Attributes()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", transfer.ErrRefused, err)
+		return nil, fmt.Errorf("%w: %w", kind.ErrRefused, err)
 	}
-	f := fitter{
-		columns: len(l.columns()),
-		fill:    isOn(t.Descriptor, "fill_missing_fields"), ignore: isOn(t.Descriptor, "ignore_extra_data"),
-	}
-	if t.Stream.DataType == "JSON" {
+	options := &of(t).Options
+	f := fitter{columns: len(l.columns()), fill: options.Fill.on(), ignore: options.Ignore.on()}
+	if t.Stream.DataType == kind.JSON {
 		if len(l.named) > 0 {
 			attributes = l.named
 		}
 		return func(data []byte) ([][]byte, error) {
-			row, err := transfer.Values(data, attributes)
+			row, err := kind.Values(data, attributes)
 			if err != nil {
 				return nil, err
 			}
@@ -293,7 +285,7 @@ func cutter(t transfer.Target, l *layout) (func(data []byte) ([][]byte, error), 
 			picked = append(picked, at)
 		}
 	}
-	delimiter := []byte(t.Descriptor.Text("dws_delimiter"))
+	delimiter := []byte(of(t).Delimiter)
 	return func(data []byte) ([][]byte, error) {
 		row, err := f.fit(split(data, delimiter))
 		if err != nil || picked == nil {

@@ -11,23 +11,22 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"disd/internal/field"
-	"disd/internal/transfer"
+	"disd/internal/transfer/kind"
 )
 
 // A session is a connection to a database.
 type session struct{ conn *pgconn.PgConn }
 
 // connect opens a session as the task's user, in the task's database.
-func (o *Opener) connect(ctx context.Context, t transfer.Target) (*session, error) {
-	d := t.Descriptor
-	name, id := d.Text("dws_cluster_name"), d.Text("dws_cluster_id")
-	base := o.clusters[[2]string{name, id}]
+func (o *opener) connect(ctx context.Context, t kind.Target) (*session, error) {
+	s := of(t)
+	base := o.clusters[[2]string{s.ClusterName, s.ClusterID}]
 	if base == nil {
-		return nil, fmt.Errorf("%w: %w", transfer.ErrRefused,
-			&transfer.DestinationError{Err: transfer.ErrDWSCluster, Name: name + " with the id " + id + " is not configured"})
+		return nil, fmt.Errorf("%w: %w", kind.ErrRefused,
+			&kind.DestinationError{Err: kind.ErrDWSCluster, Name: s.ClusterName + " with the id " + s.ClusterID + " is not configured"})
 	}
 	config := base.Copy()
-	config.Database, config.User, config.Password = d.Text("dws_database_name"), d.Text("user_name"), t.Password
+	config.Database, config.User, config.Password = s.Database, s.User, t.Secret
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	var e *pgconn.PgError
 	switch {
@@ -115,10 +114,10 @@ type layout struct {
 }
 
 // readLayout looks at the table of a task.
-func readLayout(ctx context.Context, c *session, t transfer.Target) (*layout, error) {
-	d := t.Descriptor
-	l := &layout{schema: d.Text("dws_schema"), table: d.Text("dws_table_name")}
-	for name := range strings.SplitSeq(d.Text("dws_table_columns"), ",") {
+func readLayout(ctx context.Context, c *session, t kind.Target) (*layout, error) {
+	s := of(t)
+	l := &layout{schema: s.Schema, table: s.Table}
+	for name := range strings.SplitSeq(s.Columns, ",") {
 		if name = strings.TrimSpace(name); name != "" {
 			l.named = append(l.named, name)
 		}

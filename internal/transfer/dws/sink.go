@@ -6,7 +6,7 @@ import (
 	"strconv"
 
 	"disd/internal/storage"
-	"disd/internal/transfer"
+	"disd/internal/transfer/kind"
 )
 
 // The progress table lies in the schema of the task's table. A row says which
@@ -21,34 +21,45 @@ const (
 // The error table holds rejected rows (DWS-8).
 const errorColumns = `(begintime timestamptz, filename text, rownum bigint, rawrecord text, detail text)`
 
-// A sink is a transfer.Sink and a transfer.Settler.
-type sink struct{ opener *Opener }
+type sink struct {
+	kind.Plain
+	opener *opener
+}
 
-// Close implements transfer.Sink.
-func (*sink) Close() {}
+// extension of the files in which batches wait for being loaded (D-10).
+const extension = ".csv"
 
-// Deliver implements transfer.Sink. The batch lies in the bucket while it is
-// being loaded (DWS-1).
-func (s *sink) Deliver(ctx context.Context, b transfer.Batch) (rejected int64, err error) {
+// Deliver implements kind.Sink. The batch lies in the bucket while it is being
+// loaded (DWS-1).
+func (s *sink) Deliver(ctx context.Context, b kind.Batch) (done kind.Receipt, err error) {
 	c, err := s.opener.connect(ctx, b.Target)
 	if err != nil {
-		return 0, err
+		return done, err
 	}
 	defer c.close()
-	bucket, key, content := b.Staged()
-	if err := b.Target.Store.Put(ctx, bucket, key, content); err != nil {
-		return 0, err
+	bucket, key := b.Staged(extension)
+	if err := b.Target.Store.Put(ctx, bucket, key, kind.Delimited(b.Records, "\n")); err != nil {
+		return done, err
 	}
-	rejected, err = c.deliver(ctx, &b, key)
+	done.Rejected, err = c.deliver(ctx, &b, key)
 	if left := b.Target.Store.Delete(ctx, bucket, key); err == nil {
 		err = left
 	}
-	return rejected, err
+	return done, err
+}
+
+// Clean implements kind.Sink.
+func (*sink) Clean(ctx context.Context, b kind.Batch) error {
+	bucket, key := b.Staged(extension)
+	if err := b.Target.Store.Delete(ctx, bucket, key); err != nil {
+		return err
+	}
+	return b.Target.Store.Abandon(ctx, bucket, key)
 }
 
 // deliver loads a batch unless it is there already. file is what it was staged
 // as.
-func (c *session) deliver(ctx context.Context, b *transfer.Batch, file string) (rejected int64, err error) {
+func (c *session) deliver(ctx context.Context, b *kind.Batch, file string) (rejected int64, err error) {
 	layout, err := readLayout(ctx, c, b.Target)
 	if err != nil {
 		return 0, err
@@ -77,7 +88,7 @@ func (c *session) deliver(ctx context.Context, b *transfer.Batch, file string) (
 		return last.rejected, nil
 	case last.last >= b.First:
 		return 0, fmt.Errorf("%w: the table has records up to %d of partition %d from this task, which does not know of them: was an older data directory put back? delete the task and make a new one",
-			transfer.ErrRefused, last.last, b.Partition)
+			kind.ErrRefused, last.last, b.Partition)
 	}
 	rejected, err = load.run(ctx)
 	if err != nil {
@@ -88,10 +99,8 @@ func (c *session) deliver(ctx context.Context, b *transfer.Batch, file string) (
 	if err != nil {
 		return 0, err
 	}
-	if b.Committing != nil {
-		if err := b.Committing(); err != nil {
-			return 0, err
-		}
+	if err := b.Commit(); err != nil {
+		return 0, err
 	}
 	return rejected, c.run(ctx, "COMMIT")
 }
@@ -102,12 +111,12 @@ type progress struct {
 	rejected    int64
 }
 
-func (p progress) is(b *transfer.Batch) bool { return p.first == b.First && p.last == b.Last }
+func (p progress) is(b *kind.Batch) bool { return p.first == b.First && p.last == b.Last }
 
 // lock returns the progress of a batch's task and partition, and keeps others
 // from making any until the transaction ends: also an attempt whose connection
 // broke and which the database has not given up yet.
-func (c *session) lock(ctx context.Context, schema string, b *transfer.Batch) (progress, error) {
+func (c *session) lock(ctx context.Context, schema string, b *kind.Batch) (progress, error) {
 	table := quote(schema, progressTable)
 	_, err := c.query(ctx, `INSERT INTO `+table+` SELECT $1::text, $2::integer, -1, -1, 0
 		WHERE NOT EXISTS (SELECT 1 FROM `+table+` WHERE task_id = $1::text AND partition_id = $2::integer)`, b.Target.TaskID, b.Partition)
@@ -128,14 +137,14 @@ func (c *session) lock(ctx context.Context, schema string, b *transfer.Batch) (p
 	return progress{storage.Seq(n[0]), storage.Seq(n[1]), n[2]}, nil
 }
 
-// Delivered implements transfer.Settler.
-func (s *sink) Delivered(ctx context.Context, b transfer.Batch) (bool, error) {
+// Delivered implements kind.Sink.
+func (s *sink) Delivered(ctx context.Context, b kind.Batch) (bool, error) {
 	c, err := s.opener.connect(ctx, b.Target)
 	if err != nil {
 		return false, err
 	}
 	defer c.close()
-	schema := b.Target.Descriptor.Text("dws_schema")
+	schema := of(b.Target).Schema
 	if there, err := c.exists(ctx, schema, progressTable); err != nil || !there {
 		return false, err
 	}

@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"disd/internal/storage/vfs"
-	"disd/internal/transfer"
+	"disd/internal/transfer/kind"
 )
 
 // Options of a Store.
@@ -22,7 +22,7 @@ type Options struct {
 	FS  vfs.FS // default vfs.OS
 }
 
-// A Store is a transfer.Store. A bucket is made with mkdir.
+// A Store is a kind.Store. A bucket is made with mkdir.
 type Store struct {
 	dir string
 	fs  vfs.FS
@@ -36,21 +36,21 @@ func Open(opts Options) *Store {
 	return &Store{opts.Dir, opts.FS}
 }
 
-// Bucket implements transfer.Store.
+// Bucket implements kind.Store.
 func (s *Store) Bucket(_ context.Context, bucket string) error {
 	names, err := s.fs.ReadDir(s.dir)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("%w: %w", transfer.ErrBucketAccess, err)
+		return fmt.Errorf("%w: %w", kind.ErrBucketAccess, err)
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
 	case !slices.Contains(names, bucket+"/"):
-		return &transfer.DestinationError{Err: transfer.ErrBucket, Name: bucket}
+		return &kind.DestinationError{Err: kind.ErrBucket, Name: bucket}
 	}
 	return nil
 }
 
-// Put implements transfer.Store. The object appears whole, under its own name,
+// Put implements kind.Store. The object appears whole, under its own name,
 // when it is on stable storage; a crash leaves at most a file that ends in .tmp,
 // which the next Put of the same object replaces.
 func (s *Store) Put(ctx context.Context, bucket, key string, content []byte) error {
@@ -58,8 +58,8 @@ func (s *Store) Put(ctx context.Context, bucket, key string, content []byte) err
 	if err != nil {
 		return err
 	}
-	if err := s.Bucket(ctx, bucket); errors.Is(err, transfer.ErrBucket) {
-		return fmt.Errorf("%w: %w", transfer.ErrRefused, err)
+	if err := s.Bucket(ctx, bucket); errors.Is(err, kind.ErrBucket) {
+		return fmt.Errorf("%w: %w", kind.ErrRefused, err)
 	} else if err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (s *Store) Put(ctx context.Context, bucket, key string, content []byte) err
 	return vfs.WriteFile(s.fs, dir, name, content)
 }
 
-// Has implements transfer.Store.
+// Has implements kind.Store.
 func (s *Store) Has(_ context.Context, bucket, key string) (bool, error) {
 	dir, name, err := s.locate(bucket, key)
 	if err != nil {
@@ -85,12 +85,12 @@ func (s *Store) Has(_ context.Context, bucket, key string) (bool, error) {
 	return true, f.Close()
 }
 
-// Abandon implements transfer.Store.
+// Abandon implements kind.Store.
 func (s *Store) Abandon(ctx context.Context, bucket, key string) error {
 	return s.Delete(ctx, bucket, key+".tmp")
 }
 
-// Delete implements transfer.Store.
+// Delete implements kind.Store.
 func (s *Store) Delete(_ context.Context, bucket, key string) error {
 	dir, name, err := s.locate(bucket, key)
 	if err != nil {
@@ -104,7 +104,7 @@ func (s *Store) Delete(_ context.Context, bucket, key string) error {
 	return s.fs.SyncDir(dir)
 }
 
-// List implements transfer.Archive. What a crash left unfinished is no object.
+// List implements kind.Archive. What a crash left unfinished is no object.
 func (s *Store) List(ctx context.Context, bucket, dir string) (keys []string, err error) {
 	if err := s.Bucket(ctx, bucket); err != nil {
 		return nil, err
@@ -129,7 +129,7 @@ func (s *Store) List(ctx context.Context, bucket, dir string) (keys []string, er
 	return keys, err
 }
 
-// Get implements transfer.Archive.
+// Get implements kind.Archive.
 func (s *Store) Get(_ context.Context, bucket, key string) ([]byte, error) {
 	dir, name, err := s.locate(bucket, key)
 	if err != nil {
@@ -142,7 +142,7 @@ func (s *Store) Get(_ context.Context, bucket, key string) ([]byte, error) {
 // elsewhere than in the bucket is refused.
 func (s *Store) locate(bucket, key string) (dir, name string, err error) {
 	if !fs.ValidPath(bucket+"/"+key) || strings.Contains(bucket, "/") || bucket == "." || key == "." {
-		return "", "", fmt.Errorf("%w: no file can have the name %q in bucket %q", transfer.ErrRefused, key, bucket)
+		return "", "", fmt.Errorf("%w: no file can have the name %q in bucket %q", kind.ErrRefused, key, bucket)
 	}
 	return path.Join(s.dir, bucket, path.Dir(key)), path.Base(key), nil
 }

@@ -1,7 +1,6 @@
 package filestore_test
 
 import (
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"math/rand/v2"
@@ -12,8 +11,9 @@ import (
 
 	"disd/internal/storage/vfs"
 	"disd/internal/storage/vfs/errfs"
-	"disd/internal/transfer"
 	"disd/internal/transfer/filestore"
+	"disd/internal/transfer/kind"
+	"disd/internal/transfer/obs"
 	"disd/internal/transfer/sinktest"
 )
 
@@ -24,13 +24,10 @@ func TestSink(t *testing.T) {
 		if err := os.Mkdir(bucket, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		d, err := transfer.Parse(transfer.OBS, json.RawMessage(`{"task_name":"t","agency_name":"a","obs_bucket_path":"b","file_prefix":"x/y","partition_format":"yyyy/MM"}`))
-		if err != nil {
-			t.Fatal(err)
-		}
+		target := sinktest.Target(t, obs.Kind(), `{"task_name":"t","agency_name":"a","obs_bucket_path":"b","file_prefix":"x/y","partition_format":"yyyy/MM"}`)
+		target.Store = filestore.Open(filestore.Options{Dir: dir})
 		return sinktest.Destination{
-			Opener: transfer.Objects(),
-			Target: transfer.Target{TaskID: "1", TaskName: "t", Stream: transfer.Stream{Name: "s"}, Descriptor: d, Store: filestore.Open(filestore.Options{Dir: dir})},
+			Target: target,
 			Rows:   func() []string { return rows(t, bucket) },
 			Vanish: func() { os.RemoveAll(bucket) },
 		}
@@ -118,16 +115,16 @@ func TestNames(t *testing.T) {
 	}
 	s := filestore.Open(filestore.Options{Dir: dir})
 	for _, bucket := range []string{"b", "", ".", "..", "other", "b/.."} {
-		if err := s.Bucket(t.Context(), bucket); (err == nil) != (bucket == "b") || err != nil && !errors.Is(err, transfer.ErrBucket) {
+		if err := s.Bucket(t.Context(), bucket); (err == nil) != (bucket == "b") || err != nil && !errors.Is(err, kind.ErrBucket) {
 			t.Errorf("bucket %q: %v", bucket, err)
 		}
 	}
 	for _, name := range [][2]string{{"b", "../x"}, {"b", "/x"}, {"b", ""}, {"b", "a//x"}, {"..", "x"}, {"b", "."}} {
-		if err := s.Put(t.Context(), name[0], name[1], nil); !errors.Is(err, transfer.ErrRefused) {
+		if err := s.Put(t.Context(), name[0], name[1], nil); !errors.Is(err, kind.ErrRefused) {
 			t.Errorf("put %q: %v", name, err)
 		}
 	}
-	if err := filestore.Open(filestore.Options{Dir: filepath.Join(dir, "none")}).Bucket(t.Context(), "b"); !errors.Is(err, transfer.ErrBucket) {
+	if err := filestore.Open(filestore.Options{Dir: filepath.Join(dir, "none")}).Bucket(t.Context(), "b"); !errors.Is(err, kind.ErrBucket) {
 		t.Errorf("no directory of buckets: %v", err)
 	}
 }

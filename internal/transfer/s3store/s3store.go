@@ -22,7 +22,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 	"github.com/minio/minio-go/v7/pkg/s3utils"
 
-	"disd/internal/transfer"
+	"disd/internal/transfer/kind"
 )
 
 // Options of a Store.
@@ -51,7 +51,7 @@ type Options struct {
 	Transport http.RoundTripper // default minio's
 }
 
-// A Store is a transfer.Store.
+// A Store is a kind.Store.
 type Store struct {
 	client *minio.Client
 	part   int
@@ -165,7 +165,7 @@ func (m moving) Close() error {
 	return m.ReadCloser.Close()
 }
 
-// Bucket implements transfer.Store.
+// Bucket implements kind.Store.
 func (s *Store) Bucket(ctx context.Context, bucket string) error {
 	if s3utils.CheckValidBucketName(bucket) != nil {
 		return noBucket(bucket)
@@ -173,7 +173,7 @@ func (s *Store) Bucket(ctx context.Context, bucket string) error {
 	ok, err := s.client.BucketExists(ctx, bucket)
 	switch {
 	case err != nil:
-		return fmt.Errorf("%w: %w", transfer.ErrBucketAccess, err)
+		return fmt.Errorf("%w: %w", kind.ErrBucketAccess, err)
 	case !ok:
 		return noBucket(bucket)
 	}
@@ -181,21 +181,21 @@ func (s *Store) Bucket(ctx context.Context, bucket string) error {
 }
 
 func noBucket(bucket string) error {
-	return &transfer.DestinationError{Err: transfer.ErrBucket, Name: bucket}
+	return &kind.DestinationError{Err: kind.ErrBucket, Name: bucket}
 }
 
 // sumHeader is the metadata that tells whether an object has the content it
 // should.
 const sumHeader = "Disd-Sha256"
 
-// Put implements transfer.Store. An object that has the content already is left
+// Put implements kind.Store. An object that has the content already is left
 // alone, so that a batch that is delivered again changes nothing: a small one by a
 // conditional write, where the store knows them, one in parts by asking first, as
 // minio-go has no condition for those. When the outcome is unclear, the store is
 // asked for it.
 func (s *Store) Put(ctx context.Context, bucket, key string, content []byte) error {
 	if s3utils.CheckValidBucketName(bucket) != nil {
-		return errors.Join(transfer.ErrRefused, noBucket(bucket))
+		return errors.Join(kind.ErrRefused, noBucket(bucket))
 	}
 	digest := sha256.Sum256(content)
 	sum := hex.EncodeToString(digest[:])
@@ -250,7 +250,7 @@ func (s *Store) holds(ctx context.Context, bucket, key string, size int, sum str
 	return err == nil && info.Size == int64(size) && info.UserMetadata[sumHeader] == sum
 }
 
-// Has implements transfer.Store.
+// Has implements kind.Store.
 func (s *Store) Has(ctx context.Context, bucket, key string) (bool, error) {
 	_, err := s.client.StatObject(ctx, bucket, key, minio.StatObjectOptions{})
 	switch {
@@ -262,7 +262,7 @@ func (s *Store) Has(ctx context.Context, bucket, key string) (bool, error) {
 	return true, nil
 }
 
-// List implements transfer.Archive.
+// List implements kind.Archive.
 func (s *Store) List(ctx context.Context, bucket, dir string) (keys []string, err error) {
 	if dir != "" {
 		dir += "/"
@@ -276,7 +276,7 @@ func (s *Store) List(ctx context.Context, bucket, dir string) (keys []string, er
 	return keys, nil
 }
 
-// Get implements transfer.Archive.
+// Get implements kind.Archive.
 func (s *Store) Get(ctx context.Context, bucket, key string) ([]byte, error) {
 	o, err := s.client.GetObject(ctx, bucket, key, minio.GetObjectOptions{})
 	if err != nil {
@@ -293,7 +293,7 @@ func (s *Store) Get(ctx context.Context, bucket, key string) ([]byte, error) {
 	return content, nil
 }
 
-// Abandon implements transfer.Store. Uploads in parts are found by their key: nobody
+// Abandon implements kind.Store. Uploads in parts are found by their key: nobody
 // needs to know their ids.
 func (s *Store) Abandon(ctx context.Context, bucket, key string) error {
 	err := s.client.RemoveIncompleteUpload(ctx, bucket, key)
@@ -303,7 +303,7 @@ func (s *Store) Abandon(ctx context.Context, bucket, key string) error {
 	return nil
 }
 
-// Delete implements transfer.Store.
+// Delete implements kind.Store.
 func (s *Store) Delete(ctx context.Context, bucket, key string) error {
 	err := s.client.RemoveObject(ctx, bucket, key, minio.RemoveObjectOptions{})
 	if err == nil || minio.ToErrorResponse(err).Code == minio.NoSuchKey {
@@ -316,9 +316,9 @@ func (s *Store) Delete(ctx context.Context, bucket, key string) error {
 func classify(bucket string, err error) error {
 	switch minio.ToErrorResponse(err).Code {
 	case minio.NoSuchBucket, minio.InvalidBucketName:
-		return errors.Join(transfer.ErrRefused, noBucket(bucket))
+		return errors.Join(kind.ErrRefused, noBucket(bucket))
 	case minio.AccessDenied, "InvalidAccessKeyId", "SignatureDoesNotMatch":
-		return fmt.Errorf("%w: %w: %w", transfer.ErrRefused, transfer.ErrBucketAccess, err)
+		return fmt.Errorf("%w: %w: %w", kind.ErrRefused, kind.ErrBucketAccess, err)
 	}
 	return fmt.Errorf("bucket %s: %w", bucket, err)
 }

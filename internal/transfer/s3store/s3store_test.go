@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"disd/internal/transfer"
+	"disd/internal/transfer/kind"
 	"disd/internal/transfer/s3store"
 )
 
@@ -102,7 +102,7 @@ func TestPace(t *testing.T) {
 					t.Errorf("got %d bytes", len(got))
 				}
 			}
-			if (err == nil) != tt.works || errors.Is(err, transfer.ErrRefused) {
+			if (err == nil) != tt.works || errors.Is(err, kind.ErrRefused) {
 				t.Error(err)
 			}
 		})

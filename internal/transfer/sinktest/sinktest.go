@@ -5,6 +5,7 @@ package sinktest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -14,24 +15,47 @@ import (
 	"time"
 
 	"disd/internal/storage"
-	"disd/internal/transfer"
+	"disd/internal/transfer/kind"
 )
 
 // A Destination is one that a sink can be opened for. It is empty.
 type Destination struct {
-	Opener transfer.Opener
-	Target transfer.Target
+	Target kind.Target // with its Kind, which has an Opener
+
+	// Record makes the data of a record; nil for "partition,number".
+	Record func(partition int32, number int) string
 
 	// Rows returns the data of all records at the destination, in any order of
 	// partitions.
 	Rows func() []string
 
+	// Forgetful is a destination that cannot tell without the records whether it
+	// has a batch.
+	Forgetful bool
+
 	// Vanish takes away what the target names, so that it refuses.
 	Vanish func()
 }
 
+// Target returns the target of a task of a kind, with a descriptor in JSON, which
+// is parsed as that of a request. The caller adds the store, and more if needed.
+func Target(t testing.TB, k kind.Kind, descriptor string) kind.Target {
+	t.Helper()
+	kinds := kind.Set{k}
+	d, err := kinds.Parse(k.Type, json.RawMessage(descriptor))
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := kinds.Hide(d)
+	_, settings, err := kinds.Decode(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kind.Target{TaskID: "1", TaskName: settings.Task().TaskName, Stream: kind.Stream{Name: "s"}, Settings: settings, Kind: &k, Secret: secret}
+}
+
 // Run tests a kind of sink. fresh makes a destination for one test; the data of
-// records will be "partition,number" and must be kept as it is.
+// records must be kept as it is.
 func Run(t *testing.T, fresh func(t *testing.T) Destination) {
 	for name, test := range map[string]func(*testing.T, Destination){
 		"delivers": delivers, "same batch twice": twice, "cancelled": cancelled,
@@ -42,20 +66,52 @@ func Run(t *testing.T, fresh func(t *testing.T) Destination) {
 }
 
 // batch makes the batch of n records of a partition, from first on.
-func (d Destination) batch(partition int32, first, n int) transfer.Batch {
-	b := transfer.Batch{
+func (d Destination) batch(partition int32, first, n int) kind.Batch {
+	b := kind.Batch{
 		Target: d.Target, Partition: partition, First: storage.Seq(first), Last: storage.Seq(first + n - 1),
 		Generated: time.Date(2017, 11, 10, 14, 49, 0, 0, time.UTC),
 	}
 	for i := range n {
-		b.Records = append(b.Records, storage.Record{Seq: b.First + storage.Seq(i), Data: []byte(fmt.Sprintf("%d,%d", partition, first+i))})
+		b.Records = append(b.Records, storage.Record{Seq: b.First + storage.Seq(i), Data: []byte(d.record(partition, first+i))})
 	}
 	return b
 }
 
-func (d Destination) open(t *testing.T) transfer.Sink {
+func (d Destination) record(partition int32, number int) string {
+	if d.Record != nil {
+		return d.Record(partition, number)
+	}
+	return fmt.Sprintf("%d,%d", partition, number)
+}
+
+// Prepare does to a batch what the engine does before it delivers one: it asks the
+// sink for columns and gives the records to the form.
+func Prepare(ctx context.Context, s kind.Sink, b *kind.Batch) (err error) {
+	if b.Columns, err = s.Columns(ctx); err != nil {
+		return err
+	}
+	if b.Form, err = b.Target.Settings.Form(b); err != nil {
+		return err
+	}
+	for _, r := range b.Records {
+		if err := b.Form.Add(r); err != nil {
+			return fmt.Errorf("record %d: %w", r.Seq, err)
+		}
+	}
+	return nil
+}
+
+// Deliver prepares a batch and delivers it.
+func Deliver(ctx context.Context, s kind.Sink, b kind.Batch) (kind.Receipt, error) {
+	if err := Prepare(ctx, s, &b); err != nil {
+		return kind.Receipt{}, err
+	}
+	return s.Deliver(ctx, b)
+}
+
+func (d Destination) open(t *testing.T) kind.Sink {
 	t.Helper()
-	s, err := d.Opener.Open(t.Context(), d.Target)
+	s, err := d.Target.Kind.Opener.Open(t.Context(), d.Target)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,15 +119,15 @@ func (d Destination) open(t *testing.T) transfer.Sink {
 	return s
 }
 
-func deliver(t *testing.T, s transfer.Sink, b transfer.Batch) {
+func deliver(t *testing.T, s kind.Sink, b kind.Batch) {
 	t.Helper()
-	if _, err := s.Deliver(t.Context(), b); err != nil {
+	if _, err := Deliver(t.Context(), s, b); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // check holds the destination against batches that were delivered, each once.
-func (d Destination) check(t *testing.T, batches ...transfer.Batch) {
+func (d Destination) check(t *testing.T, batches ...kind.Batch) {
 	t.Helper()
 	var want []string
 	for _, b := range batches {
@@ -88,7 +144,7 @@ func (d Destination) check(t *testing.T, batches ...transfer.Batch) {
 }
 
 func delivers(t *testing.T, d Destination) {
-	if err := d.Opener.Check(t.Context(), d.Target); err != nil {
+	if err := d.Target.Kind.Opener.Check(t.Context(), d.Target); err != nil {
 		t.Fatal(err)
 	}
 	s, a, b := d.open(t), d.batch(0, 0, 3), d.batch(0, 3, 1)
@@ -96,18 +152,18 @@ func delivers(t *testing.T, d Destination) {
 	d.check(t, a)
 	deliver(t, s, b)
 	d.check(t, a, b)
-	settled(t, s, a, true)
+	if !d.Forgetful {
+		settled(t, s, a, true)
+	}
 	settled(t, s, d.batch(0, 4, 2), false)
 }
 
-// settled asks a sink that can tell whether it has a batch.
-func settled(t *testing.T, s transfer.Sink, b transfer.Batch, want bool) {
+// settled asks a sink whether it has a batch, of which the records are gone.
+func settled(t *testing.T, s kind.Sink, b kind.Batch, want bool) {
 	t.Helper()
-	if settler, can := s.(transfer.Settler); can {
-		b.Records = nil
-		if got, err := settler.Delivered(t.Context(), b); err != nil || got != want {
-			t.Errorf("delivered: %v, %v, want %v", got, err, want)
-		}
+	b.Records = nil
+	if got, err := s.Delivered(t.Context(), b); err != nil || got != want {
+		t.Errorf("delivered: %v, %v, want %v", got, err, want)
 	}
 }
 
@@ -124,7 +180,7 @@ func cancelled(t *testing.T, d Destination) {
 	s, a := d.open(t), d.batch(0, 0, 1000)
 	for _, wait := range []time.Duration{0, 10 * time.Microsecond, time.Millisecond} {
 		ctx, stop := context.WithTimeout(t.Context(), wait)
-		if _, err := s.Deliver(ctx, a); err == nil {
+		if _, err := Deliver(ctx, s, a); err == nil {
 			d.check(t, a)
 		}
 		stop()
@@ -148,14 +204,14 @@ func restart(t *testing.T, d Destination) {
 func refused(t *testing.T, d Destination) {
 	s := d.open(t)
 	d.Vanish()
-	if _, err := s.Deliver(t.Context(), d.batch(0, 0, 1)); !errors.Is(err, transfer.ErrRefused) {
+	if _, err := Deliver(t.Context(), s, d.batch(0, 0, 1)); !errors.Is(err, kind.ErrRefused) {
 		t.Errorf("got %v, want ErrRefused", err)
 	}
 }
 
 func together(t *testing.T, d Destination) {
 	s := d.open(t)
-	var all []transfer.Batch
+	var all []kind.Batch
 	var going sync.WaitGroup
 	for p := range int32(4) {
 		for i := range 3 {
@@ -164,7 +220,7 @@ func together(t *testing.T, d Destination) {
 		mine := all[len(all)-3:]
 		going.Go(func() {
 			for _, b := range mine {
-				if _, err := s.Deliver(t.Context(), b); err != nil {
+				if _, err := Deliver(t.Context(), s, b); err != nil {
 					t.Error(err)
 				}
 			}
