@@ -59,12 +59,13 @@ type Intent struct {
 // that was looked at last.
 func (i *Intent) from() storage.Seq { return max(i.First, i.From) }
 
-// intentVersion is the only version of the rules so far.
-const intentVersion = 1
+// intentVersion is the version of the rules by which new batches are made. What began by an
+// older one ends by it. Since 2, Parquet files have right bounds of all columns.
+const intentVersion = 2
 
 // batch returns the batch of an intent, without records.
 func (t *Tasks) batch(row *Task, partition int32, i *Intent) (b kind.Batch, err error) {
-	if i.Version != intentVersion {
+	if i.Version < 1 || i.Version > intentVersion {
 		return b, fmt.Errorf("a batch was begun by version %d of the rules, which this server does not know", i.Version)
 	}
 	zone, err := time.LoadLocation(i.Zone)
@@ -85,7 +86,7 @@ func (t *Tasks) batch(row *Task, partition int32, i *Intent) (b kind.Batch, err 
 	}
 	return kind.Batch{
 		Target: target, Partition: partition, First: i.First, Last: i.Last,
-		Generated: time.UnixMilli(i.Generated).In(zone), Template: i.FileName,
+		Generated: time.UnixMilli(i.Generated).In(zone), Version: i.Version, Template: i.FileName,
 		Parts: i.Parts, Columns: i.Columns, Floor: i.Floor,
 	}, nil
 }

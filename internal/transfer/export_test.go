@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"slices"
 	"strconv"
 
 	"disd/internal/storage"
@@ -54,4 +55,28 @@ func ForgetNames(db catalog.Store) {
 		_, err := names.Clear(tx, nil)
 		return err
 	})
+}
+
+// SetVersion makes all batches that are on their way ones of an older version of
+// the rules.
+func SetVersion(db catalog.Store, version int) (n int, err error) {
+	err = db.Update(func(tx catalog.Tx) error {
+		begun := make(map[string]Intent)
+		keys := make(map[string]catalog.Key)
+		if err := intents.Each(tx, nil, func(key catalog.Key, i Intent) error {
+			begun[key[2]], keys[key[2]] = i, slices.Clone(key)
+			return nil
+		}); err != nil {
+			return err
+		}
+		for partition, i := range begun {
+			i.Version = version
+			if err := intents.Put(tx, keys[partition], i); err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+	return n, err
 }

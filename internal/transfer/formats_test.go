@@ -11,7 +11,10 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	words "disd/internal/field"
+	"disd/internal/storage/vfs/errfs"
 	"disd/internal/transfer"
+	"disd/internal/transfer/format"
+	disdparquet "disd/internal/transfer/format/parquet"
 	"disd/internal/transfer/kind"
 )
 
@@ -71,6 +74,41 @@ func TestParquet(t *testing.T) { // OBS-5, D-9, D-10, E8-R6
 	}
 	if rows := rows(t, objects(t, r.disk)["x/2017/s-t-shardId-0000000000-5-6.parquet"]); fmt.Sprint(rows) != "[d=null]" {
 		t.Errorf("delivered %v", rows)
+	}
+}
+
+// A batch that an older server began goes out with the bytes that it would have
+// given it.
+func TestOlderRules(t *testing.T) { // D-7, D-12
+	for _, version := range []int{1, 2} {
+		r := newRig(t, 1)
+		r.stream.DataType, r.stream.Schema = "JSON", schema
+		r.create(`,"destination_file_type":"parquet"`)
+		r.open(errfs.Wrap(r.disk, errfs.From(0)))
+		record := `{"k":"a","n":1}`
+		r.put(0, record)
+		r.round()
+		if n, err := transfer.SetVersion(r.db, version); n != 1 || err != nil {
+			t.Fatalf("%d batches on their way, %v", n, err)
+		}
+		r.open(r.disk)
+		r.advance(time.Minute)
+		r.round()
+		s, err := format.Parse(schema)
+		if err != nil {
+			t.Fatal(err)
+		}
+		table := disdparquet.New(s, version).Table()
+		if err := table.Append([]byte(record)); err != nil {
+			t.Fatal(err)
+		}
+		want, err := table.Files("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := objects(t, r.disk)["s-t-shardId-0000000000-0-0.parquet"]; got != string(want[0].Content) {
+			t.Errorf("version %d: a file of %d bytes, want %d", version, len(got), len(want[0].Content))
+		}
 	}
 }
 

@@ -16,8 +16,9 @@ type Table interface {
 	// error says why the record does not fit the schema; the table is as it was.
 	Append(data []byte) error
 
-	// Size is an estimate, in bytes, of the memory that the rows take so far in the
-	// form they have here. Files takes the size of the files in addition.
+	// Size is an estimate, in bytes, of the memory that the rows take so far, right within a
+	// factor of two; without the data of records, where it is not copied. Files takes the size of
+	// the files in addition.
 	Size() int64
 
 	// Files returns the table as files, in the order in which they must be stored:

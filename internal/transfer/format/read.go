@@ -3,6 +3,7 @@ package format
 import (
 	"errors"
 	"fmt"
+	"sync"
 )
 
 // maxCells is how many values and nulls the columns of a table get from one
@@ -10,56 +11,57 @@ import (
 // a lot: "{}" for all fields of a record that are not there.
 const maxCells = 1 << 19
 
-// maxKept is how many values a Reader has room for between two records.
+// maxKept is how many values a reader has room for between two records.
 const maxKept = 1 << 14
 
-// A Reader turns records into plain values. It must not be used by two goroutines
-// at once.
-type Reader struct {
-	root  *Type
-	row   Value
+// Read gives put what a record holds, or says why the record does not fit. The
+// value is good until put returns, and shares memory with data.
+func (s *Schema) Read(data []byte, put func(*Value)) error {
+	v, err := wellFormed(data)
+	if err != nil {
+		return err
+	}
+	r := readers.Get().(*reader)
+	var row Value
+	if err = r.read(&row, s.Root, v); err == nil {
+		put(&row)
+	}
+	if cap(r.free) <= maxKept {
+		clear(r.free) // which shares memory with the record
+		*r = reader{free: r.free[:0]}
+		readers.Put(r)
+	}
+	return err
+}
+
+var readers = sync.Pool{New: func() any { return new(reader) }}
+
+// A reader turns one record into plain values.
+type reader struct {
 	free  []Value // of which Items are cut
 	cells int
 }
 
-// Reader returns one for the records of the schema.
-func (s *Schema) Reader() *Reader { return &Reader{root: s.Root} }
-
-// Read returns what a record holds. The value is good until the next call, and
-// shares memory with data. The error says why the record does not fit.
-func (r *Reader) Read(data []byte) (*Value, error) {
-	v, err := wellFormed(data)
-	if err != nil {
-		return nil, err
-	}
-	if cap(r.free) > maxKept {
-		r.free = nil
-	}
-	r.free, r.cells, r.row = r.free[:0], 0, Value{}
-	return &r.row, r.read(&r.row, r.root, v)
-}
-
 // items cuts n empty values. A larger stock is made when the one there is used up;
 // what was cut from the old one stays good.
-func (r *Reader) items(n int) []Value {
+func (r *reader) items(n int) []Value {
 	if len(r.free)+n > cap(r.free) {
 		r.free = make([]Value, 0, max(64, 2*cap(r.free), n))
 	}
 	from := len(r.free)
 	r.free = r.free[:from+n]
-	clear(r.free[from:])
 	return r.free[from : from+n : from+n]
 }
 
 // count notes cells of the record.
-func (r *Reader) count(n int) error {
+func (r *reader) count(n int) error {
 	if r.cells += n; r.cells > maxCells {
 		return fmt.Errorf("stands for more than %d values", maxCells)
 	}
 	return nil
 }
 
-func (r *Reader) read(to *Value, t *Type, v value) error {
+func (r *reader) read(to *Value, t *Type, v value) error {
 	if v.isNull() && t.Optional {
 		return r.null(to, t)
 	}
@@ -80,13 +82,13 @@ func (r *Reader) read(to *Value, t *Type, v value) error {
 	return t.read(to, v)
 }
 
-func (r *Reader) null(to *Value, t *Type) error {
+func (r *reader) null(to *Value, t *Type) error {
 	to.Null = true
 	return r.count(t.Leaves)
 }
 
 // record reads fields by their names into the order of the schema.
-func (r *Reader) record(to *Value, t *Type, v value) error {
+func (r *reader) record(to *Value, t *Type, v value) error {
 	if !v.isObject() {
 		return errors.New("is not an object")
 	}
@@ -130,7 +132,7 @@ func (t *Type) find(v value) ([]value, error) {
 	return found, nil
 }
 
-func (r *Reader) array(to *Value, t *Type, v value) error {
+func (r *reader) array(to *Value, t *Type, v value) error {
 	if !v.isArray() {
 		return errors.New("is not an array")
 	}
@@ -152,7 +154,7 @@ func (r *Reader) array(to *Value, t *Type, v value) error {
 }
 
 // list makes room for n values, and counts what an empty list stands for.
-func (r *Reader) list(to *Value, t *Type, n int) error {
+func (r *reader) list(to *Value, t *Type, n int) error {
 	if n == 0 {
 		return r.count(t.Leaves)
 	}
@@ -163,7 +165,7 @@ func (r *Reader) list(to *Value, t *Type, n int) error {
 	return nil
 }
 
-func (r *Reader) dictionary(to *Value, t *Type, v value) error {
+func (r *reader) dictionary(to *Value, t *Type, v value) error {
 	if !v.isObject() {
 		return errors.New("is not an object")
 	}

@@ -91,6 +91,7 @@ type Batch struct {
 	First     storage.Seq
 	Last      storage.Seq
 	Generated time.Time // when it was sealed, in the zone of directories (D-7)
+	Version   int       // of the rules by which names and bytes are made (Intent.Version)
 
 	// Records are those from First to Last that could be read: decompressed,
 	// without the bad ones. Form took them in; it is nil where records are.

@@ -28,6 +28,7 @@ type cutter struct {
 	form     format.Form
 	files    []*file
 	byDir    map[string]*file
+	size     int64 // of all tables
 }
 
 func newCutter(s *settings, b *kind.Batch) (*cutter, error) {
@@ -39,7 +40,7 @@ func newCutter(s *settings, b *kind.Batch) (*cutter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", kind.ErrSchema, err)
 	}
-	c.form = parquet.New(schema)
+	c.form = parquet.New(schema, b.Version)
 	return c, nil
 }
 
@@ -56,9 +57,11 @@ func (c *cutter) Add(r storage.Record) error {
 	if f == nil {
 		f = &file{Part: part, table: c.form.Table()}
 	}
+	before := f.table.Size()
 	if err := f.table.Append(r.Data); err != nil {
 		return err
 	}
+	c.size += f.table.Size() - before
 	if f.records = append(f.records, r); len(f.records) == 1 {
 		c.files, c.byDir[part.Dir] = append(c.files, f), f
 	}
@@ -67,7 +70,7 @@ func (c *cutter) Add(r storage.Record) error {
 }
 
 // Size implements kind.Form.
-func (c *cutter) Size() int64 { return 0 }
+func (c *cutter) Size() int64 { return c.size }
 
 // Parts implements kind.Form.
 func (c *cutter) Parts() (parts []kind.Part) {

@@ -18,26 +18,54 @@ import (
 // Ext is the extension of Parquet files.
 const Ext = ".parquet"
 
+// Version is the newest version of the rules by which files are made. Version 1 has
+// wrong bounds of some columns (see bounds.go) and does not say which calendar its dates are of;
+// it is there so that what began by it ends by it.
+const Version = 2
+
 // A form is the form of files for one schema.
 type form struct {
-	schema *format.Schema
-	file   *parquet.Schema
+	schema  *format.Schema
+	version int
+	file    *parquet.Schema
+	page    int // bytes of a page
 }
 
-// New returns the form of files for a schema.
-func New(s *format.Schema) format.Form {
-	return &form{s, parquet.NewSchema(s.Name, group(s.Root))}
+// New returns the form of files for a schema by a version of the rules, 1 to Version.
+func New(s *format.Schema, version int) format.Form {
+	return &form{s, version, parquet.NewSchema(s.Name, builder{version}.group(s.Root)), min(maxPage, maxPages/s.Root.Leaves)}
 }
+
+// options are how files are written.
+func (f *form) options() []parquet.WriterOption {
+	all := []parquet.WriterOption{
+		parquet.CreatedBy("disd", "1", "parquet"), parquet.DataPageVersion(1), parquet.Compression(compression{&parquet.Snappy}),
+	}
+	if f.version == 1 {
+		return all
+	}
+	return append(all, parquet.PageBufferSize(f.page), parquet.KeyValueMetadata(calendar, "3.0.0"))
+}
+
+// All pages that are not full have at most maxPages bytes together, a single one maxPage.
+const (
+	maxPage  = 256 << 10
+	maxPages = 32 << 20
+)
+
+// calendar is what Spark looks for when it reads dates before 1582-10-15 or timestamps before
+// 1900: files with a version from 3.0.0 on count days by the Gregorian calendar, others by
+// nobody knows which.
+const calendar = "org.apache.spark.version"
 
 // Table implements format.Form.
 func (f *form) Table() format.Table {
-	return &table{form: f, reader: f.schema.Reader(), columns: make([]column, f.schema.Root.Leaves)}
+	return &table{form: f, columns: make([]column, f.schema.Root.Leaves)}
 }
 
 // A table writes rows into pages as they come. Pages are kept compressed.
 type table struct {
 	form    *form
-	reader  *format.Reader
 	columns []column
 	out     bytes.Buffer
 	writer  *parquet.GenericWriter[any] // nil while no column has a chunk
@@ -70,11 +98,7 @@ const (
 
 // Append implements format.Table.
 func (t *table) Append(data []byte) error {
-	row, err := t.reader.Read(data)
-	if err == nil {
-		t.put(row, t.form.schema.Root, 0, levels{})
-	}
-	return err
+	return t.form.schema.Read(data, func(row *format.Value) { t.put(row, t.form.schema.Root, 0, levels{}) })
 }
 
 // Size implements format.Table.
@@ -102,8 +126,8 @@ func (t *table) Files(string) ([]format.File, error) {
 
 // begin opens the file.
 func (t *table) begin() {
-	t.writer = parquet.NewGenericWriter[any](&t.out, t.form.file, parquet.CreatedBy("disd", "1", "parquet"),
-		parquet.DataPageVersion(1), parquet.Compression(compression{&parquet.Snappy}), parquet.ColumnPageBuffers(&t.pages))
+	options := append(t.form.options(), t.form.file, parquet.ColumnPageBuffers(&t.pages))
+	t.writer = parquet.NewGenericWriter[any](&t.out, options...)
 	for i, w := range t.writer.ColumnWriters() {
 		t.columns[i].ColumnWriter = w
 	}

@@ -9,28 +9,34 @@ import (
 	"disd/internal/transfer/format"
 )
 
+// A builder makes the columns of a schema by a version of the rules.
+type builder struct{ version int }
+
 // node returns the type of a column or of a group of them.
-func node(t *format.Type) parquet.Node {
-	n := required(t)
+func (b builder) node(t *format.Type) parquet.Node {
+	n := b.required(t)
 	if t.Optional {
 		return parquet.Optional(n)
 	}
 	return n
 }
 
-func required(t *format.Type) parquet.Node {
+func (b builder) required(t *format.Type) parquet.Node {
 	switch t.Kind {
 	case format.Record:
-		return group(t)
+		return b.group(t)
 	case format.Array:
-		return parquet.List(node(t.Items[0]))
+		return parquet.List(b.node(t.Items[0]))
 	case format.Map:
-		return parquet.Map(single(parquet.String()), node(t.Items[0]))
+		return parquet.Map(b.single(key, parquet.String()), b.node(t.Items[0]))
 	case format.Enum: // a string, because some readers take Parquet's own for bytes
-		return parquet.Encoded(single(parquet.String()), &parquet.RLEDictionary)
+		return parquet.Encoded(b.single(t, parquet.String()), &parquet.RLEDictionary)
 	}
-	return single(plain(t))
+	return b.single(t, plain(t))
 }
+
+// key is the type of the keys of maps.
+var key = &format.Type{Kind: format.String, Leaves: 1}
 
 func plain(t *format.Type) parquet.Node {
 	switch t.Kind {
@@ -84,7 +90,13 @@ func unit(t *format.Type) parquet.TimeUnit {
 
 // single returns a column that takes memory for the values that it has, not for
 // a whole page at once.
-func single(n parquet.Node) parquet.Node { return parquet.Leaf(lazy{n.Type()}) }
+func (b builder) single(t *format.Type, n parquet.Node) parquet.Node {
+	typ := parquet.Type(lazy{n.Type()})
+	if b.version > 1 {
+		typ = bounded(t, typ)
+	}
+	return parquet.Leaf(typ)
+}
 
 type lazy struct{ parquet.Type }
 
@@ -99,10 +111,10 @@ type ordered struct {
 	fields []parquet.Field
 }
 
-func group(t *format.Type) parquet.Node {
+func (b builder) group(t *format.Type) parquet.Node {
 	g, index := make(parquet.Group), make(map[string]int)
 	for i, name := range t.Names {
-		g[name], index[name] = node(t.Items[i]), i
+		g[name], index[name] = b.node(t.Items[i]), i
 	}
 	fields := g.Fields()
 	slices.SortFunc(fields, func(a, b parquet.Field) int { return index[a.Name()] - index[b.Name()] })

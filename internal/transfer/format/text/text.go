@@ -18,25 +18,25 @@ func (f form) Table() format.Table { return &table{delimiter: string(f)} }
 type table struct {
 	delimiter string
 	records   [][]byte
-	size      int64
+	size      int64 // of the file
 }
 
-// header is what a record takes besides its data.
+// header is what a record takes beside its data.
 const header = 24
 
 // Append implements format.Table. Every record fits.
 func (t *table) Append(data []byte) error {
 	t.records = append(t.records, data)
-	t.size += int64(len(data) + len(t.delimiter) + header)
+	t.size += int64(len(data) + len(t.delimiter))
 	return nil
 }
 
 // Size implements format.Table.
-func (t *table) Size() int64 { return t.size }
+func (t *table) Size() int64 { return header * int64(len(t.records)) }
 
 // Files implements format.Table.
 func (t *table) Files(string) ([]format.File, error) {
-	out := make([]byte, 0, t.size-header*int64(len(t.records)))
+	out := make([]byte, 0, t.size)
 	for _, data := range t.records {
 		out = append(append(out, data...), t.delimiter...)
 	}
