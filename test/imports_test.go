@@ -20,11 +20,17 @@ import (
 
 // mayImport is the architecture: imports go down only, and packages side by
 // side do not know each other. What they need of each other they declare as
-// small interfaces, which cmd/disd connects. Everyone but the packages in below may
-// import the words of the system: of records, and of what is wrong with a request.
+// small interfaces, which internal/server connects. Everyone but the packages in below
+// may import the words of the system: of records, and of what is wrong with a request.
 var mayImport = map[string][]string{
 	"cmd/disd": {
-		"internal/api", "internal/sign",
+		"internal/config", "internal/server", "internal/sign",
+		"internal/partition", "internal/transfer", "internal/storage/catalog/file", "internal/storage/segment", "internal/storage/vfs",
+	},
+
+	"internal/config": {"internal/auth", "internal/partition", "internal/transfer", "internal/transfer/dws", "internal/transfer/kind"},
+	"internal/server": {
+		"internal/config", "internal/api",
 		"internal/auth", "internal/auth/audit", "internal/auth/certs", "internal/auth/policy",
 		"internal/cursor", "internal/cursor/group", "internal/monitor", "internal/partition", "internal/quota",
 		"internal/transfer", "internal/transfer/filestore", "internal/transfer/kind", "internal/transfer/s3store",
@@ -45,14 +51,14 @@ var mayImport = map[string][]string{
 	"internal/sign":    {},
 	"internal/field":   {},
 
-	"internal/auth":         {"internal/sign", "internal/auth/keyfile"},
+	"internal/auth":         {"internal/storage/catalog", "internal/sign", "internal/auth/keyfile"},
 	"internal/auth/audit":   {},
 	"internal/auth/certs":   {"internal/auth/keyfile"},
 	"internal/auth/keyfile": {},
 	"internal/auth/policy":  {"internal/auth", "internal/storage/catalog"},
 
 	"internal/cursor":       {"internal/storage/catalog"},
-	"internal/cursor/group": {"internal/clock"},
+	"internal/cursor/group": {"internal/clock", "internal/storage/catalog"},
 	"internal/monitor":      {"internal/clock", "internal/storage/catalog"},
 	"internal/partition":    {"internal/clock", "internal/schema", "internal/storage/catalog"},
 	"internal/quota":        {},
@@ -111,21 +117,21 @@ func knows(dir, words string) bool {
 var outside = map[string][]string{
 	"github.com/emmansun/gmsm":            {"internal/sign"},
 	"github.com/go-chi/chi/v5":            {"internal/api"},
-	"github.com/go-viper/mapstructure/v2": {"cmd/disd"},
+	"github.com/go-viper/mapstructure/v2": {"internal/config"},
 	"github.com/golang/snappy":            {"internal/api/codec", "internal/transfer", "internal/transfer/format/parquet"},
 	"github.com/jackc/pgx/v5":             {"internal/transfer/dws"},
 	"github.com/klauspost/compress":       {"internal/api/codec"},
 	"github.com/minio/minio-go/v7":        {"internal/transfer/s3store"},
 	"github.com/parquet-go/parquet-go":    {"internal/transfer/format/parquet"},
 	"github.com/pierrec/lz4/v4":           {"internal/api/codec"},
-	"github.com/prometheus/client_golang": {"internal/api", "cmd/disd"},
+	"github.com/prometheus/client_golang": {"internal/api", "internal/server"},
 	"github.com/segmentio/asm":            {"internal/api/codec"},
-	"github.com/spf13/pflag":              {"cmd/disd"},
-	"github.com/spf13/viper":              {"cmd/disd"},
+	"github.com/spf13/pflag":              {"cmd/disd", "internal/config"},
+	"github.com/spf13/viper":              {"internal/config"},
 	"github.com/twmb/avro":                {"internal/schema"},
 	"go.etcd.io/bbolt":                    {"internal/storage/catalog/file"},
-	"golang.org/x/net":                    {"cmd/disd"},
-	"golang.org/x/sync":                   {"internal/api", "cmd/disd"},
+	"golang.org/x/net":                    {"internal/server"},
+	"golang.org/x/sync":                   {"internal/api", "internal/server"},
 	"golang.org/x/time":                   {"internal/quota"},
 	"golang.org/x/sys":                    {"internal/storage/catalog/file", "internal/storage/vfs"},
 	"google.golang.org/protobuf":          {"internal/api/codec"},

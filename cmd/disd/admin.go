@@ -10,6 +10,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/pflag"
+
+	"disd/internal/config"
 )
 
 // An act is one administrative command, "disd keys create".
@@ -48,7 +50,7 @@ func administer(ctx context.Context, args []string, stdout, stderr io.Writer) (k
 	if !known {
 		return false, nil
 	}
-	return true, misuse{fmt.Errorf("%q is not one of:\n%s", strings.Join(args, " "), actsUsage())}
+	return true, config.Misuse(fmt.Errorf("%q is not one of:\n%s", strings.Join(args, " "), actsUsage()))
 }
 
 func actsUsage() string {
@@ -70,11 +72,11 @@ func (a *act) run(ctx context.Context, args []string, stdout, stderr io.Writer) 
 		}
 	}
 	if err := flags.Parse(args); err != nil {
-		return misuse{err}
+		return config.Misuse(err)
 	}
 	path, err := a.target(flags.Args())
 	if err != nil {
-		return misuse{err}
+		return config.Misuse(err)
 	}
 	if err := c.open(); err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"disd/internal/config"
 	"disd/internal/sign"
 )
 
@@ -38,17 +39,17 @@ func (c *client) addFlags(flags *pflag.FlagSet) {
 
 func (c *client) open() error {
 	if u, err := url.Parse(c.endpoint); err != nil || u.Scheme == "" || u.Host == "" || u.User != nil {
-		return misuse{errors.New("the endpoint is not of the form https://host:port")} // its text may have a password in it
+		return config.Misuse(errors.New("the endpoint is not of the form https://host:port")) // its text may have a password in it
 	}
 	trust := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.ca != "" {
 		pem, err := os.ReadFile(c.ca)
 		if err != nil {
-			return misuse{err}
+			return config.Misuse(err)
 		}
 		trust.RootCAs = x509.NewCertPool()
 		if !trust.RootCAs.AppendCertsFromPEM(pem) {
-			return misuse{fmt.Errorf("%s holds no certificate", c.ca)}
+			return config.Misuse(fmt.Errorf("%s holds no certificate", c.ca))
 		}
 	}
 	c.http = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: trust}}

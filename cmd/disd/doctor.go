@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"disd/internal/config"
 )
 
 // A doctor checks from a client's place what keeps a client from working, and
@@ -31,7 +33,7 @@ func diagnose(ctx context.Context, args []string, stdout, stderr io.Writer) erro
 	flags.StringVar(&d.region, "region", "", "region the client is configured with")
 	flags.StringVar(&d.project, "project", "", "project id the client is configured with")
 	if err := flags.Parse(args); err != nil {
-		return misuse{err}
+		return config.Misuse(err)
 	}
 	if err := d.open(); err != nil {
 		return err

@@ -9,18 +9,20 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"disd/internal/config"
 )
 
 // health asks the server that the same configuration would start whether it is
 // ready. It lets a container without a shell check itself.
 func health(ctx context.Context, args []string, stderr io.Writer) error {
-	c, err := loadConfig(args, stderr)
+	c, err := loadConfig("health", args, stderr)
 	if err != nil {
-		return misuse{err}
+		return err
 	}
 	host, port, err := net.SplitHostPort(c.Listen)
 	if err != nil {
-		return misuse{err}
+		return config.Misuse(err)
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"

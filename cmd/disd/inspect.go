@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"disd/internal/partition"
+	"disd/internal/server"
 	"disd/internal/storage"
 	"disd/internal/storage/catalog/file"
 	"disd/internal/storage/segment"
@@ -17,19 +18,19 @@ import (
 // inspect shows what a data directory holds and checks every byte of it, while no
 // server uses it. It changes nothing.
 func inspect(args []string, stdout, stderr io.Writer) error {
-	c, err := loadConfig(args, stderr)
+	c, err := loadConfig("inspect", args, stderr)
 	if err != nil {
-		return misuse{err}
+		return err
 	}
 	if _, err := os.Stat(c.DataDir); err != nil {
 		return err
 	}
-	report, err := segment.Inspect(vfs.OS, logsDir(c.DataDir))
+	report, err := segment.Inspect(vfs.OS, c.LogsDir())
 	if err != nil {
 		return err
 	}
-	names, logs, damage := streamNames(c.DataDir)
-	if err := missingCatalog(c.DataDir, len(report.Logs)); err != nil {
+	names, logs, damage := streamNames(c.CatalogFile())
+	if err := server.MissingCatalog(c, len(report.Logs)); err != nil {
 		damage = append(damage, err)
 	}
 	damage = append(damage, missingLogs(logs, report)...)
@@ -82,8 +83,7 @@ func when(ms int64) string {
 
 // streamNames reads the names of streams from the catalog, by their ids, which logs
 // they have, and what is damaged there.
-func streamNames(dataDir string) (names map[string]string, logs []storage.LogID, damage []error) {
-	path := catalogFile(dataDir)
+func streamNames(path string) (names map[string]string, logs []storage.LogID, damage []error) {
 	if _, err := os.Stat(path); err != nil {
 		return nil, nil, nil
 	}

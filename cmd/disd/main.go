@@ -7,12 +7,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"runtime"
 	"syscall"
 
 	"github.com/spf13/pflag"
+
+	"disd/internal/config"
+	"disd/internal/server"
 )
 
 // version is set when a release is built.
@@ -36,11 +41,6 @@ Run "disd <command> --help" for the flags of a command.
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if os.Getenv("GOMAXPROCS") == "" {
-		// The runtime takes some time to notice that a thread waits for the
-		// disk and not for a processor, and one is always waiting.
-		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
-	}
 	os.Exit(command(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
@@ -70,7 +70,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	default:
 		var known bool
 		if known, err = administer(ctx, args, stdout, stderr); !known {
-			err = misuse{fmt.Errorf("unknown command %q", args[0])}
+			err = config.Misuse(fmt.Errorf("unknown command %q", args[0]))
 		}
 	}
 	switch {
@@ -78,7 +78,7 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 0
 	case errors.Is(err, pflag.ErrHelp):
 		return 0
-	case errors.As(err, &misuse{}):
+	case errors.As(err, &config.MisuseError{}):
 		fmt.Fprintln(stderr, "disd:", err)
 		return 2
 	}
@@ -86,15 +86,54 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 1
 }
 
-// misuse is an error of whoever started the command.
-type misuse struct{ error }
-
-func (m misuse) Unwrap() error { return m.error }
-
+// serve serves until ctx ends.
 func serve(ctx context.Context, args []string, stderr io.Writer) error {
-	c, err := loadConfig(args, stderr)
-	if err != nil {
-		return misuse{err}
+	if os.Getenv("GOMAXPROCS") == "" {
+		// The runtime takes some time to notice that a thread waits for the
+		// disk and not for a processor, and one is always waiting.
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
 	}
-	return run(ctx, c, stderr)
+	c, err := loadConfig("serve", args, stderr)
+	if err != nil {
+		return err
+	}
+	logger := newLogger(c, stderr)
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Listen)
+	if err != nil {
+		return err
+	}
+	s, err := server.Open(c, server.Options{Version: version, Logger: logger})
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	err = errors.Join(s.Serve(ctx, listener), s.Close())
+	logger.Info("stopped", "error", err)
+	return err
+}
+
+// loadConfig reads the configuration for a command, which may have flags of its own
+// beside the options.
+func loadConfig(command string, args []string, stderr io.Writer, own ...func(*pflag.FlagSet)) (*config.Config, error) {
+	flags := pflag.NewFlagSet(command, pflag.ContinueOnError)
+	flags.SetOutput(stderr)
+	config.AddFlags(flags)
+	for _, add := range own {
+		add(flags)
+	}
+	if err := flags.Parse(args); err != nil {
+		return nil, config.Misuse(err)
+	}
+	if flags.NArg() > 0 {
+		return nil, config.Misuse(fmt.Errorf("unknown argument %q", flags.Arg(0)))
+	}
+	return config.Load(flags)
+}
+
+func newLogger(c *config.Config, w io.Writer) *slog.Logger {
+	level := map[string]slog.Level{"debug": slog.LevelDebug, "warn": slog.LevelWarn, "error": slog.LevelError}[c.Log.Level]
+	opts := &slog.HandlerOptions{Level: level}
+	if c.Log.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
 }

@@ -1,16 +1,15 @@
 package main
 
 import (
-	"context"
-	"errors"
-	"io"
 	"log/slog"
-	"net"
-	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
+
+	"disd/internal/config"
+	"disd/internal/server"
 )
 
 // TestOperationsPage holds the options and metrics that docs/operations.md names
@@ -21,8 +20,8 @@ func TestOperationsPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	known := map[string]bool{"catalog.db": true}
-	for _, o := range options {
-		known[o.key] = true
+	for _, key := range config.Keys() {
+		known[key] = true
 	}
 	for _, m := range regexp.MustCompile("`([a-z_]+\\.[a-z_]+(?:\\.[a-z_]+)*)(?::[^`]*)?`").FindAllSubmatch(page, -1) {
 		if !known[string(m[1])] {
@@ -40,40 +39,21 @@ func TestOperationsPage(t *testing.T) {
 // scrape returns the metrics of a server that answered a request, and exceeded a
 // quota.
 func scrape(t *testing.T) string {
-	c, err := load(t, "--data-dir", t.TempDir(), "--quota-mode", "warn")
+	c := config.Default()
+	c.DataDir, c.Quota.Mode = t.TempDir(), "warn"
+	s, err := server.Open(c, server.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	logger := slog.New(slog.DiscardHandler)
-	engine, db, err := openStorage(c, logger)
-	if err != nil {
-		t.Fatal(err)
+	ask := func(method, path, body string) string {
+		seen := httptest.NewRecorder()
+		s.Handler().ServeHTTP(seen, httptest.NewRequest(method, path, strings.NewReader(body)))
+		return seen.Body.String()
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- serveFrom(ctx, c, logger, listener, engine, db) }()
-	url := "http://" + listener.Addr().String()
-	resp, err := http.Post(url+"/v2/p/streams", "application/json", strings.NewReader(`{"stream_name":"s","partition_count":51}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	resp, err = http.Get(url + "/_disd/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stop()
-	if err := errors.Join(<-ended, engine.Close(), db.Close()); err != nil {
+	ask("POST", "/v2/p/streams", `{"stream_name":"s","partition_count":51}`)
+	metrics := ask("GET", "/_disd/metrics", "")
+	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	return string(body)
+	return metrics
 }

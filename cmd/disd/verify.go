@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"disd/internal/config"
+	"disd/internal/server"
 	"disd/internal/transfer"
 )
 
@@ -16,17 +18,17 @@ import (
 // It changes nothing, and a server may be at work.
 func verifyDump(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	var bucket, prefix string
-	c, err := loadConfig(args, stderr, func(flags *pflag.FlagSet) {
+	c, err := loadConfig("verify-dump", args, stderr, func(flags *pflag.FlagSet) {
 		flags.StringVar(&bucket, "bucket", "", "bucket that tasks wrote to")
 		flags.StringVar(&prefix, "prefix", "", "their file_prefix, or backup_file_prefix")
 	})
 	if err != nil {
-		return misuse{err}
+		return err
 	}
 	if bucket == "" {
-		return misuse{errors.New("--bucket is missing")}
+		return config.Misuse(errors.New("--bucket is missing"))
 	}
-	buckets, err := openBuckets(c)
+	buckets, err := server.OpenBuckets(c)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package api
+package api_test
 
 import (
 	"crypto/hmac"
@@ -18,9 +18,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"disd/internal/api"
 	"disd/internal/auth"
 	"disd/internal/auth/audit"
-	"disd/internal/auth/policy"
 	"disd/internal/partition"
 )
 
@@ -45,28 +45,11 @@ var twoDomains = []auth.DomainConfig{
 	},
 }
 
-// A mapStore keeps identities that administration makes.
-type mapStore map[string][]byte
-
-func (m mapStore) List() (map[string][]byte, error)     { return m, nil }
-func (m mapStore) Put(name string, record []byte) error { m[name] = record; return nil }
-func (m mapStore) Delete(name string) error             { delete(m, name); return nil }
-
 // newGuardedBench starts a server that lets nobody in without credentials.
-func newGuardedBench(t *testing.T, edit ...func(*Options)) *bench {
+func newGuardedBench(t *testing.T, edit ...func(*setup)) *bench {
 	t.Helper()
-	return newGuardedBenchWith(t, partition.Quotas{}, edit...)
-}
-
-func newGuardedBenchWith(t *testing.T, quotas partition.Quotas, edit ...func(*Options)) *bench {
-	t.Helper()
-	return newBench(t, quotas, append([]func(*Options){func(o *Options) {
-		ids, err := auth.OpenDirectory(auth.Options{Mode: auth.ModeRequired, Domains: twoDomains, Store: mapStore{}, Now: o.Now, PasswordCost: 10})
-		if err != nil {
-			t.Fatal(err)
-		}
-		o.Identities, o.Verifier = ids, auth.NewVerifier(ids, auth.VerifierOptions{ClockWindow: 15 * time.Minute})
-		o.Policies = policy.Open(memoryCatalog(t), ids)
+	return newBench(t, append([]func(*setup){func(s *setup) {
+		s.Auth.Mode, s.Auth.Domains = auth.ModeRequired, twoDomains
 	}}, edit...)...)
 }
 
@@ -234,7 +217,10 @@ func catalogOf(service, url string, regions ...string) string {
 // TestObjectStoreInCatalog: clients find the object store where they find DIS.
 func TestObjectStoreInCatalog(t *testing.T) { // E1-R8
 	const store = "https://obs.example.com"
-	b := newGuardedBench(t, func(o *Options) { o.ObjectStore = store })
+	b := newGuardedBench(t, func(o *setup) {
+		obs := &o.Transfer.OBS
+		obs.Directory, obs.Endpoint, obs.AccessKey, obs.SecretKey = "", store, "ak", "sk"
+	})
 	want := `"catalog":[` + catalogOf("dis", b.url, "region-1") + "," + catalogOf("object", store, "region-1") + `]`
 	if a := b.want(201, "POST", "/v3/auth/tokens", login("alice", "acme", "alice-password", byProjectID)); !strings.Contains(a.body, want) {
 		t.Errorf("%s, want %s", a.body, want)
@@ -441,8 +427,8 @@ func TestUnsignedHeaders(t *testing.T) {
 // TestProjectsOfKeys: SDKs look up the project of a key by a request that is signed
 // over nothing but its date, as often as they start.
 func TestProjectsOfKeys(t *testing.T) {
-	b := newGuardedBenchWith(t, partition.Quotas{Mode: partition.Enforce}, func(o *Options) {
-		o.QuotaMode, o.ControlCalls = string(partition.Enforce), 1
+	b := newGuardedBench(t, quotas(partition.Enforce, partition.Quotas{}), func(o *setup) {
+		o.Quota.ControlCalls = 1
 	})
 	signed := b.sign("AK-ALICE", "GET", "/v3/projects?name=region-1", "")
 	if !strings.Contains(signed[3], "SignedHeaders=x-sdk-date,") {
@@ -462,7 +448,7 @@ func TestProjectsOfKeys(t *testing.T) {
 // TestGuestsThroughput: what another account does with a stream is the stream's
 // traffic, and uses up no quota of that account.
 func TestGuestsThroughput(t *testing.T) { // A-9
-	b := newGuardedBenchWith(t, partition.Quotas{Mode: partition.Enforce, CommonPartitions: 1, Common: partition.Throughput{WriteBytes: 10, ReadBytes: 10}})
+	b := newGuardedBench(t, quotas(partition.Enforce, partition.Quotas{CommonPartitions: 1, Common: partition.Throughput{WriteBytes: 10, ReadBytes: 10}}))
 	must := func(ak, method, path, body, want string) answerSeen {
 		t.Helper()
 		a := b.as(ak, method, path, body)
@@ -623,10 +609,10 @@ func TestWithoutCredentials(t *testing.T) { // C-10
 		"POST /v3.0/OS-CREDENTIAL/securitytokens": true, "POST /v3.0/OS-AUTH/id-token/tokens": true,
 	}
 	parameter := regexp.MustCompile(`\{[^}]*\}`)
-	for _, op := range slices.Concat(operations, identityOperations) {
-		a := b.do(op.method, parameter.ReplaceAllString(op.path, "x"), "")
-		if refused := a.status == 401; refused == public[op.method+" "+op.path] {
-			t.Errorf("%s %s: %d %s", op.method, op.path, a.status, a.body)
+	for _, op := range api.Operations() {
+		a := b.do(op[0], parameter.ReplaceAllString(op[1], "x"), "")
+		if refused := a.status == 401; refused == public[op[0]+" "+op[1]] {
+			t.Errorf("%s %s: %d %s", op[0], op[1], a.status, a.body)
 		}
 	}
 }
@@ -685,7 +671,7 @@ func TestAdministration(t *testing.T) {
 
 // TestAdministrationOfAnOpenServer: pages in a browser cannot, whatever they claim.
 func TestAdministrationOfAnOpenServer(t *testing.T) {
-	b := newBench(t, partition.Quotas{})
+	b := newBench(t)
 	for _, test := range []struct {
 		header []string
 		status int
@@ -705,8 +691,8 @@ func TestAdministrationOfAnOpenServer(t *testing.T) {
 // TestAudit: changes and refusals are told, reads and data are not.
 func TestAudit(t *testing.T) {
 	var seen []string
-	b := newGuardedBench(t, func(o *Options) {
-		o.Audit = func(e audit.Entry) { seen = append(seen, e.User+" "+e.Operation+" "+e.Code) }
+	b := newGuardedBench(t, func(o *setup) {
+		o.Options.Audit = func(e audit.Entry) { seen = append(seen, e.User+" "+e.Operation+" "+e.Code) }
 	})
 	b.as("AK-ALICE", "POST", "/v2/p1/streams", `{"stream_name":"s","partition_count":1}`)
 	b.as("AK-ALICE", "GET", "/v2/p1/streams/s", "")
@@ -724,8 +710,8 @@ func TestAudit(t *testing.T) {
 // it.
 func TestAuditOfAFlood(t *testing.T) {
 	var seen []audit.Entry
-	b := newGuardedBench(t, func(o *Options) {
-		o.Audit = func(e audit.Entry) { seen = append(seen, e) }
+	b := newGuardedBench(t, func(o *setup) {
+		o.Options.Audit = func(e audit.Entry) { seen = append(seen, e) }
 	})
 	entries := func(want int) {
 		t.Helper()
@@ -817,9 +803,8 @@ func (c slowCollector) Collect(chan<- prometheus.Metric) {
 // TestScrapes: strangers cannot have metrics collected as often as they like.
 func TestScrapes(t *testing.T) {
 	slow := slowCollector{make(chan struct{}), make(chan struct{})}
-	b := newGuardedBench(t, func(o *Options) {
-		o.Registry = prometheus.NewRegistry()
-		o.Registry.MustRegister(slow)
+	b := newGuardedBench(t, func(o *setup) {
+		o.Collectors = []prometheus.Collector{slow}
 	})
 	scrape := func() int {
 		resp, err := http.Get(b.url + "/_disd/metrics")
@@ -831,7 +816,7 @@ func TestScrapes(t *testing.T) {
 		return resp.StatusCode
 	}
 	var all sync.WaitGroup
-	for range maxScrapes {
+	for range api.MaxScrapes {
 		all.Go(func() {
 			if status := scrape(); status != 200 {
 				t.Errorf("status %d", status)

@@ -1,88 +1,18 @@
-package api
+package api_test
 
 import (
-	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"disd/internal/cursor"
-	"disd/internal/cursor/group"
 	"disd/internal/partition"
 )
-
-// A groupWorld is what the coordinator of a test knows.
-type groupWorld struct {
-	apps    *cursor.Apps
-	streams *partition.Set
-
-	mu   sync.Mutex
-	last map[string]int64
-}
-
-func openGroups(t *testing.T, apps *cursor.Apps, streams *partition.Set, now func() time.Time) *group.Coordinator {
-	t.Helper()
-	w := &groupWorld{apps: apps, streams: streams, last: make(map[string]int64)}
-	groups, err := group.New(group.Options{Topology: w, Generations: w, Now: now, Real: now, MaxMembers: 3})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return groups
-}
-
-func (w *groupWorld) Next(project, app string) (int64, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.last[project+"/"+app]++
-	return w.last[project+"/"+app], nil
-}
-
-func (w *groupWorld) AppExists(project, app string) (bool, error) {
-	err := w.apps.Exists(project, app)
-	if errors.Is(err, cursor.ErrAppNotFound) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
-func (w *groupWorld) stream(st *partition.Stream, err error) (group.Stream, bool) {
-	if err != nil {
-		return group.Stream{}, false
-	}
-	info, err := st.Info()
-	if err != nil {
-		return group.Stream{}, false
-	}
-	out := group.Stream{ID: info.ID, Name: info.Name}
-	for id, p := range info.Parts {
-		if p.State != partition.Expired {
-			out.Readable = append(out.Readable, int32(id))
-		}
-	}
-	return out, true
-}
-
-func (w *groupWorld) ByName(project, name string) (group.Stream, bool) {
-	return w.stream(w.streams.Get(project, name))
-}
-
-func (w *groupWorld) ByID(_, id string) (group.Stream, bool) { return w.stream(w.streams.GetID(id)) }
-
-func (w *groupWorld) List(project string) (out []group.Stream) {
-	for _, info := range w.streams.List(project) {
-		if st, ok := w.ByName(project, info.Name); ok {
-			out = append(out, st)
-		}
-	}
-	return out
-}
 
 // TestGroup is E43 to E46 on the wire, a group of two that forms, moves and ends.
 // The coordinator itself is tested in its package.
 func TestGroup(t *testing.T) {
-	b := newBench(t, partition.Quotas{})
+	b := newBench(t)
 	b.want(201, "POST", "/p/streams", `{"stream_name":"s1","partition_count":3}`)
 	b.want(201, "POST", "/p/apps", `{"app_name":"g1"}`)
 	id := b.want(200, "GET", "/p/streams/s1", "").member(t, "stream_id").(string)
@@ -142,7 +72,7 @@ func TestGroup(t *testing.T) {
 
 // TestGroupQuota is E43-R1 and G-19.
 func TestGroupQuota(t *testing.T) {
-	b := newBench(t, partition.Quotas{})
+	b := newBench(t, quotas(partition.Enforce, partition.Quotas{}), func(s *setup) { s.Quotas.Members = 3 })
 	b.want(201, "POST", "/p/streams", `{"stream_name":"s1","partition_count":1}`)
 	b.want(201, "POST", "/p/apps", `{"app_name":"g1"}`)
 	for i := range 4 {

@@ -1,16 +1,16 @@
-package api
+package api_test
 
 import (
 	"encoding/json"
 	"fmt"
 	"testing"
 
-	"disd/internal/partition"
+	"disd/internal/api"
 )
 
 // TestMainJob is the life of a stream as a client sees it.
 func TestMainJob(t *testing.T) {
-	b := newBench(t, partition.Quotas{})
+	b := newBench(t)
 	if a := b.want(201, "POST", "/p/streams", `{"stream_name":"s","partition_count":2}`); a.body != "" || a.header.Get("Content-Length") != "0" {
 		t.Errorf("create: %+v", a)
 	}
@@ -55,5 +55,17 @@ func TestMainJob(t *testing.T) {
 	b.want(204, "DELETE", "/p/apps/a", "")
 	if a := b.want(400, "GET", "/p/streams/s", ""); a.code(t) != "DIS.4301" || a.member(t, "message") != "Stream does not exist. [s][proj]" {
 		t.Errorf("show a deleted stream: %s", a.body)
+	}
+}
+
+// TestDescriptionIsServed reads the description as a tool does.
+func TestDescriptionIsServed(t *testing.T) {
+	b := newGuardedBench(t)
+	a := b.want(200, "GET", "/_disd/openapi.json", "")
+	if a.body != api.OpenAPI || a.header.Get("Content-Type") != api.JSONType {
+		t.Errorf("%d bytes of %s", len(a.body), a.header.Get("Content-Type"))
+	}
+	if a.member(t, "openapi") != "3.1.0" {
+		t.Errorf("version %v", a.member(t, "openapi"))
 	}
 }

@@ -1,4 +1,4 @@
-package api
+package api_test
 
 import (
 	"bytes"
@@ -19,8 +19,8 @@ import (
 	"github.com/pierrec/lz4/v4"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"disd/internal/api"
 	"disd/internal/auth"
-	"disd/internal/partition"
 )
 
 const protoHeader = "application/x-protobuf; charset=utf-8"
@@ -74,8 +74,8 @@ func fields(t *testing.T, message string) map[int][]string {
 }
 
 // streamBench has a stream "s" of two partitions.
-func streamBench(t *testing.T, edit ...func(*Options)) *bench {
-	b := newBench(t, partition.Quotas{}, edit...)
+func streamBench(t *testing.T, edit ...func(*setup)) *bench {
+	b := newBench(t, edit...)
 	b.want(201, "POST", "/p/streams", `{"stream_name":"s","partition_count":2}`)
 	return b
 }
@@ -93,7 +93,7 @@ func TestProtobuf(t *testing.T) {
 		2, pb(3, "\x00raw\xff", 4, "", 5, "user-1", 6, "", 29, 1700000000000),
 		2, pb(3, "", 6, "shardId-0000000000"),
 		2, pb(3, "x", 6, "7")), "Content-Type", protoHeader)
-	if put.status != 200 || put.header.Get("Content-Type") != protoType {
+	if put.status != 200 || put.header.Get("Content-Type") != api.ProtoType {
 		t.Fatalf("PB-3: %d, %s", put.status, put.header)
 	}
 	result := fields(t, put.body)
@@ -110,7 +110,7 @@ func TestProtobuf(t *testing.T) {
 		t.Errorf("PB-4: no failure is %x", a.body)
 	}
 	get := b.do("GET", "/p/records/?partition-cursor="+b.cursor("s", "1"), "", "Content-Type", protoHeader)
-	if get.status != 200 || get.header.Get("Content-Type") != protoType {
+	if get.status != 200 || get.header.Get("Content-Type") != api.ProtoType {
 		t.Fatalf("PB-3: %d, %s", get.status, get.header)
 	}
 	result = fields(t, get.body)
@@ -137,16 +137,16 @@ func TestProtobufIsAskedFor(t *testing.T) {
 		method, path, body, header, value string
 		want                              string // media type of a success, else the code
 	}{
-		{"POST", "records", upload, "Content-Type", "application/x-protobuf", protoType},
-		{"POST", "records", upload, "Content-Type", "Application/X-Protobuf;charset=utf-8", protoType},
-		{"POST", "records", upload, "Content-Type", "application/x-protobuf; charset=", protoType},
+		{"POST", "records", upload, "Content-Type", "application/x-protobuf", api.ProtoType},
+		{"POST", "records", upload, "Content-Type", "Application/X-Protobuf;charset=utf-8", api.ProtoType},
+		{"POST", "records", upload, "Content-Type", "application/x-protobuf; charset=", api.ProtoType},
 		{"POST", "records", upload, "Content-Type", "application/json", "DIS.4300"},
 		{"POST", "records", upload, "Content-Type", "application/protobuf", "APIGW.0201"},
-		{"POST", "records", `{"stream_name":"s","records":[]}`, "Accept", protoType, jsonType},
-		{"GET", "records?partition-cursor=CURSOR", "", "Content-Type", protoHeader, protoType},
-		{"GET", "records?partition-cursor=CURSOR", "", "Accept", protoType, jsonType},
-		{"GET", "records?partition-cursor=CURSOR", "", "Content-Type", "text/plain", jsonType},
-		{"GET", "streams", "", "Content-Type", protoHeader, jsonType},
+		{"POST", "records", `{"stream_name":"s","records":[]}`, "Accept", api.ProtoType, api.JSONType},
+		{"GET", "records?partition-cursor=CURSOR", "", "Content-Type", protoHeader, api.ProtoType},
+		{"GET", "records?partition-cursor=CURSOR", "", "Accept", api.ProtoType, api.JSONType},
+		{"GET", "records?partition-cursor=CURSOR", "", "Content-Type", "text/plain", api.JSONType},
+		{"GET", "streams", "", "Content-Type", protoHeader, api.JSONType},
 		{"DELETE", "apps/a", "", "Content-Type", protoHeader, "DIS.4332"},
 		{"POST", "apps", `{"app_name":"a"}`, "Content-Type", protoHeader, "APIGW.0201"},
 		{"PUT", "streams/s", `{"stream_name":"s","target_partition_count":3}`, "Content-Type", protoHeader, "APIGW.0201"},
@@ -206,7 +206,7 @@ func TestProtobufBodies(t *testing.T) {
 // TestProtobufIsAnotherSpelling is PB-10: the same upload is stored, or refused,
 // the same way in both encodings.
 func TestProtobufIsAnotherSpelling(t *testing.T) {
-	b := newBench(t, partition.Quotas{}, func(o *Options) { o.MaxRecord = RecordLimit{Common: 1000} })
+	b := newBench(t, func(o *setup) { o.MaxRecord = api.RecordLimit{Common: 1000} })
 	type record struct{ data, hash, key, part string }
 	for i, records := range [][]record{
 		{},
@@ -288,19 +288,19 @@ var encodings = []string{"identity", "lz4", "snappy", "zstd", "gzip"}
 // TestCompressedBodies is Z-1, Z-2, Z-3, Z-4 and Z-7: every POST and PUT, in both
 // encodings of records.
 func TestCompressedBodies(t *testing.T) {
-	b := newBench(t, partition.Quotas{})
+	b := newBench(t)
 	for _, encoding := range encodings {
 		for _, call := range []struct {
 			status                   int
 			method, path, body, kind string
 		}{
-			{201, "POST", "streams", `{"stream_name":"` + encoding + `","partition_count":1}`, jsonType},
-			{200, "POST", "records", `{"stream_name":"` + encoding + `","records":[{"data":"ZGF0YQ=="}]}`, jsonType},
+			{201, "POST", "streams", `{"stream_name":"` + encoding + `","partition_count":1}`, api.JSONType},
+			{200, "POST", "records", `{"stream_name":"` + encoding + `","records":[{"data":"ZGF0YQ=="}]}`, api.JSONType},
 			{200, "POST", "records/", pb(1, encoding, 2, pb(3, strings.Repeat("data", 5000))), protoHeader},
-			{200, "PUT", "streams/" + encoding, `{"stream_name":"` + encoding + `","target_partition_count":2}`, jsonType},
-			{201, "POST", "apps", `{"app_name":"` + encoding + `"}`, jsonType},
-			{200, "GET", "streams/" + encoding, "", jsonType},
-			{204, "DELETE", "apps/" + encoding, "", jsonType},
+			{200, "PUT", "streams/" + encoding, `{"stream_name":"` + encoding + `","target_partition_count":2}`, api.JSONType},
+			{201, "POST", "apps", `{"app_name":"` + encoding + `"}`, api.JSONType},
+			{200, "GET", "streams/" + encoding, "", api.JSONType},
+			{204, "DELETE", "apps/" + encoding, "", api.JSONType},
 		} {
 			body, headers := compressed(t, encoding, call.body)
 			if call.body == "" {
@@ -310,7 +310,7 @@ func TestCompressedBodies(t *testing.T) {
 			if a.status != call.status {
 				t.Fatalf("Z-1: %s: %s %s: %d %s", encoding, call.method, call.path, a.status, a.body)
 			}
-			if call.kind == jsonType && call.status == 200 && !json.Valid([]byte(a.body)) && encoding != "gzip" {
+			if call.kind == api.JSONType && call.status == 200 && !json.Valid([]byte(a.body)) && encoding != "gzip" {
 				t.Errorf("Z-7: %s: %s %s: answer %q", encoding, call.method, call.path, a.body)
 			}
 			if got := a.header.Get("Content-Encoding"); got != "" && got != "gzip" {
@@ -327,7 +327,7 @@ func TestCompressedBodies(t *testing.T) {
 // TestCompressedNonsense is Z-1 to Z-5: what is refused, and how.
 func TestCompressedNonsense(t *testing.T) {
 	const limit = 64 << 10
-	b := streamBench(t, func(o *Options) { o.MaxBody = limit })
+	b := streamBench(t, func(o *setup) { o.Limits.Body = limit })
 	small := `{"stream_name":"s","records":[{"data":"ZGF0YQ=="}]}`
 	bomb := small + strings.Repeat(" ", limit)
 	// sent is a body in one encoding under the headers given, in place of its own.
@@ -404,7 +404,7 @@ func TestCompressedAndSigned(t *testing.T) { // Z-6
 // wait for each other, and all are answered.
 func TestBodiesAreBounded(t *testing.T) {
 	const limit = 64 << 10
-	b := streamBench(t, func(o *Options) { o.MaxBody, o.MaxBodies = limit, limit })
+	b := streamBench(t, func(o *setup) { o.Limits.Body, o.Limits.Bodies = limit, limit })
 	body, headers := compressed(t, "gzip", `{"stream_name":"s","records":[{"data":"`+strings.Repeat("AAAA", limit/5)+`"}]}`)
 	var wg sync.WaitGroup
 	for range 16 {
@@ -420,7 +420,7 @@ func TestBodiesAreBounded(t *testing.T) {
 // TestDownloadsAreBounded: when there is no room for more downloads, small ones are
 // answered at once, and those of a large record when there is room again.
 func TestDownloadsAreBounded(t *testing.T) {
-	b := streamBench(t, func(o *Options) { o.MaxAnswers = 1 }) // as little as possible
+	b := streamBench(t, func(o *setup) { o.Limits.Answers = 1 }) // as little as possible
 	put := func(size, n int) {
 		record := `{"partition_id":"0","data":"` + strings.Repeat("AAAA", size/3) + `"}`
 		b.want(200, "POST", "/p/records", `{"stream_name":"s","records":[`+strings.Repeat(record+",", n-1)+record+`]}`)
@@ -438,8 +438,8 @@ func TestDownloadsAreBounded(t *testing.T) {
 			t.Errorf("from %s%s: %d records, want %d", seq, query, n, want)
 		}
 	}
-	used := b.server.answers.enter(&http.Request{RemoteAddr: "127.0.0.1:1"})
-	if err := used.reserve(t.Context(), b.server.answers.share); err != nil {
+	giveBack, err := b.api.TakeAnswers(t.Context(), "127.0.0.1:1")
+	if err != nil {
 		t.Fatal(err)
 	}
 	get("0", "", 7)
@@ -461,29 +461,28 @@ func TestDownloadsAreBounded(t *testing.T) {
 		t.Error("a large record was read without room for it")
 	default:
 	}
-	used.release()
+	giveBack()
 	<-waiting
 	get("0", "", 22)
 	get("20", "&max_fetch_bytes=20000", 0)
-	all := b.server.answers.enter(&http.Request{RemoteAddr: "127.0.0.1:1"})
-	if err := all.reserve(t.Context(), b.server.answers.share); err != nil { // nothing was kept
+	if giveBack, err = b.api.TakeAnswers(t.Context(), "127.0.0.1:1"); err != nil { // nothing was kept
 		t.Fatal(err)
 	}
-	all.release()
+	giveBack()
 }
 
 // TestManyRecords: an upload may have many records, but not as many as fit into its
 // body, where each takes a hundred times the memory of its text.
 func TestManyRecords(t *testing.T) { // E19-R13
 	b := streamBench(t)
-	for n, want := range map[int]int{10_000: 200, maxPutRecords: 413} {
+	for n, want := range map[int]int{10_000: 200, api.MaxPutRecords: 413} {
 		record := `{"data":"","partition_id":"0"}`
 		if a := b.do("POST", "/p/records", `{"stream_name":"s","records":[`+strings.Repeat(record+",", n-1)+record+`]}`); a.status != want {
 			t.Errorf("%d records: %d %.300s", n, a.status, a.body)
 		}
 	}
 	protobuf := func(n int) string { return "\x0a\x01s" + strings.Repeat("\x12\x05\x1a\x00\x32\x010", n) }
-	for n, want := range map[int]int{10_000: 200, maxPutRecords + 1: 413} {
+	for n, want := range map[int]int{10_000: 200, api.MaxPutRecords + 1: 413} {
 		if a := b.do("POST", "/p/records", protobuf(n), "Content-Type", "application/x-protobuf"); a.status != want {
 			t.Errorf("%d records in protobuf: %d %.300q", n, a.status, a.body)
 		}
@@ -496,7 +495,7 @@ func TestManyRecords(t *testing.T) { // E19-R13
 // TestResultsAreBounded: when clients do not take the answers to large uploads,
 // further ones wait, and small ones do not.
 func TestResultsAreBounded(t *testing.T) {
-	b := streamBench(t, func(o *Options) { o.MaxAnswers = 1 }) // as little as possible
+	b := streamBench(t, func(o *setup) { o.Limits.Answers = 1 }) // as little as possible
 	put := func(n int) {
 		record := `{"data":""}`
 		a := b.do("POST", "/p/records", `{"stream_name":"s","records":[`+strings.Repeat(record+",", n-1)+record+`]}`)
@@ -504,28 +503,24 @@ func TestResultsAreBounded(t *testing.T) {
 			t.Errorf("%d records: %d %s", n, a.status, a.body)
 		}
 	}
-	all := func() *holding {
-		h := b.server.results.enter(&http.Request{RemoteAddr: "127.0.0.1:1"})
-		if err := h.reserve(t.Context(), b.server.results.share); err != nil {
-			t.Fatal(err)
-		}
-		return h
+	giveBack, err := b.api.TakeResults(t.Context(), "127.0.0.1:1")
+	if err != nil {
+		t.Fatal(err)
 	}
-	used := all()
 	large := make(chan struct{})
 	go func() { defer close(large); put(1000) }()
-	for waits := false; !waits; time.Sleep(time.Millisecond) {
+	for b.api.WaitingForResults("127.0.0.1:1") < 2 {
 		select {
 		case <-large:
 			t.Fatal("a large upload was answered without room for its answer")
-		default:
+		case <-time.After(time.Millisecond):
 		}
-		b.server.results.mu.Lock()
-		waits = used.from.requests == 2
-		b.server.results.mu.Unlock()
 	}
 	put(100)
-	used.release()
+	giveBack()
 	<-large
-	all().release() // nothing was kept
+	if giveBack, err = b.api.TakeResults(t.Context(), "127.0.0.1:1"); err != nil { // nothing was kept
+		t.Fatal(err)
+	}
+	giveBack()
 }

@@ -1,4 +1,4 @@
-package api
+package api_test
 
 import (
 	"encoding/json"
@@ -51,9 +51,7 @@ func TestFileState(t *testing.T) {
 	want("E47-R2", "", "a.log: uploading")
 	want("E47-R1 another name", "file-name=b.log", "b.log: not found")
 	b.clock.advance(25 * time.Hour)
-	if err := b.streams.Sweep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	b.step()
 	want("E47-R2", "", "a.log: cancelled")
 }
 

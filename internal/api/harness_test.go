@@ -1,7 +1,10 @@
-package api
+package api_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -11,15 +14,14 @@ import (
 	"testing"
 	"time"
 
-	"disd/internal/auth"
-	"disd/internal/auth/policy"
-	"disd/internal/cursor"
-	"disd/internal/monitor"
+	"disd/internal/api"
+	"disd/internal/config"
 	"disd/internal/partition"
+	"disd/internal/server"
+	"disd/internal/storage"
 	"disd/internal/storage/catalog"
 	"disd/internal/storage/catalog/file"
 	"disd/internal/storage/memory"
-	"disd/internal/transfer"
 )
 
 // A testClock stands still until it is moved.
@@ -40,15 +42,62 @@ func (c *testClock) advance(d time.Duration) {
 	c.t = c.t.Add(d)
 }
 
+// A setup is what a test may change of the server that it starts.
+type setup struct {
+	*config.Config
+	server.Options
+	wrap func(storage.Engine) storage.Engine // puts something between server and engine
+}
+
+// quotas sets the mode of quotas, and limits that are not those of the cloud.
+func quotas(mode partition.Mode, limits partition.Quotas) func(*setup) {
+	return func(s *setup) { s.Quota.Mode, s.Quotas.Streams = string(mode), limits }
+}
+
 // A bench is a server on loopback over engines in memory, with everything a test
 // may touch.
 type bench struct {
 	*testing.T
 	url     string
 	clock   *testClock
-	streams *partition.Set
-	server  *Server
+	server  *server.Server
+	api     *api.Server
 	outside *outside
+	stop    func() // ends the server, once
+}
+
+// newBench starts a server. The options edit what it is made with.
+func newBench(t *testing.T, edit ...func(*setup)) *bench {
+	t.Helper()
+	c := &testClock{t: time.UnixMilli(1795424828504)}
+	s := &setup{Config: config.Default(), Options: server.Options{
+		Now: c.now, Real: c.now, Logger: slog.New(slog.DiscardHandler), Tick: 10 * time.Millisecond, PasswordCost: 10,
+	}}
+	s.Config.Engine, s.EmptyWait = "memory", 0
+	out := openOutside(t, s)
+	for _, e := range edit {
+		e(s)
+	}
+	if s.wrap != nil && s.Options.Engine == nil {
+		s.Options.Engine, s.Catalog = s.wrap(memory.Open(memory.Options{Now: c.now})), memoryCatalog(t)
+	}
+	srv, err := server.Open(s.Config, s.Options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := httptest.NewServer(srv.Handler())
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Run(ctx) }()
+	stop := sync.OnceFunc(func() {
+		h.Close()
+		cancel()
+		if err := errors.Join(<-ended, srv.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	return &bench{T: t, url: h.URL, clock: c, server: srv, api: srv.Handler().(*api.Server), outside: out, stop: stop}
 }
 
 // memoryCatalog returns an empty catalog for one test.
@@ -62,51 +111,38 @@ func memoryCatalog(t *testing.T) catalog.Store {
 	return db
 }
 
-// newBench starts a server. The options edit what it is made with.
-func newBench(t *testing.T, quotas partition.Quotas, edit ...func(*Options)) *bench {
-	t.Helper()
-	c := &testClock{t: time.UnixMilli(1795424828504)}
-	db, err := file.OpenMemory()
-	if err != nil {
-		t.Fatal(err)
+// step lets happen what is due.
+func (b *bench) step() {
+	b.Helper()
+	if err := b.server.Step(b.Context()); err != nil {
+		b.Error(err)
 	}
-	engine := memory.Open(memory.Options{Now: c.now})
-	logger := slog.New(slog.DiscardHandler)
-	var opts Options
-	streams, err := partition.Open(t.Context(), engine, db, partition.Options{
-		Now: c.now, Logger: logger, Quotas: quotas, Account: func(project string) string { return opts.Identities.Account(project) },
-		Traffic: func(streamID string, minutes int) (partition.Load, bool) {
-			load, err := opts.Monitor.Traffic(streamID, minutes)
-			return partition.Load(load), err == nil
-		},
-		OnDelete: []func(catalog.Tx, string) error{cursor.ForgetStream, policy.Forget, monitor.Forget, transfer.ForgetStream},
-	})
-	if err != nil {
-		t.Fatal(err)
+}
+
+// freeze sets the state of a stream of project "proj".
+func (b *bench) freeze(stream string, frozen bool) {
+	b.Helper()
+	b.want(204, "PUT", "/_disd/projects/proj/streams/"+stream, fmt.Sprintf(`{"frozen":%t}`, frozen))
+}
+
+// exceeded returns how often a quota was exceeded.
+func (b *bench) exceeded(quota string) (n int) {
+	b.Helper()
+	var seen struct {
+		Exceeded []struct {
+			Quota string
+			Count int
+		}
 	}
-	sealer, err := cursor.OpenSealer(db)
-	if err != nil {
-		t.Fatal(err)
+	if err := json.Unmarshal([]byte(b.want(200, "GET", "/_disd/quota", "").body), &seen); err != nil {
+		b.Fatal(err)
 	}
-	ids, err := auth.OpenDirectory(auth.Options{Mode: auth.ModeOpen, Now: c.now})
-	if err != nil {
-		t.Fatal(err)
+	for _, x := range seen.Exceeded {
+		if x.Quota == quota {
+			n += x.Count
+		}
 	}
-	tasks, out := openTasks(t, db, engine, streams, c.now, quotas.Mode == partition.Enforce)
-	apps := cursor.OpenApps(db, cursor.Options{Now: c.now, Logger: logger})
-	opts = Options{
-		Groups: openGroups(t, apps, streams, c.now),
-		Tasks:  tasks, Engine: engine, Streams: streams, Cursors: sealer, Identities: ids, Policies: policy.Open(db, ids), Monitor: monitor.Open(db, monitor.Options{Now: c.now}),
-		Apps: apps,
-		Now:  c.now, Logger: logger, NoEmptyWait: true,
-	}
-	for _, e := range edit {
-		e(&opts)
-	}
-	server := New(opts)
-	h := httptest.NewServer(server)
-	t.Cleanup(func() { h.Close(); engine.Close(); db.Close() })
-	return &bench{T: t, url: h.URL, clock: c, streams: streams, server: server, outside: out}
+	return n
 }
 
 // An answer is what a client sees.
@@ -140,7 +176,9 @@ func (b *bench) do(method, path, body string, header ...string) answerSeen {
 		b.Fatal(err)
 	}
 	seen := answerSeen{resp.StatusCode, resp.Header, string(text)}
-	b.asDescribed(req, seen)
+	for _, err := range b.api.Described(req, seen.status, seen.header, seen.body) {
+		b.Error(err)
+	}
 	return seen
 }
 

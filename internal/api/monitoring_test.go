@@ -1,4 +1,4 @@
-package api
+package api_test
 
 import (
 	"encoding/base64"
@@ -13,7 +13,7 @@ import (
 
 // TestMetrics is E32, E33 and section 5 at the HTTP surface.
 func TestMetrics(t *testing.T) {
-	b := newBench(t, partition.Quotas{})
+	b := newBench(t)
 	b.want(201, "POST", "/p/streams", `{"stream_name":"s","partition_count":2}`)
 	b.want(200, "POST", "/p/records", `{"stream_name":"s","records":[{"data":"ZGF0YQ==","partition_id":"0"},{"data":"ZGF0YQ==","partition_id":"1"},{"data":"eA==","partition_id":"7"}]}`)
 	cursor := b.want(200, "GET", "/p/cursors?stream-name=s&partition-id=1", "").member(t, "partition_cursor").(string)
@@ -73,7 +73,7 @@ func TestMetrics(t *testing.T) {
 // up when it throttles and down when it rests.
 func TestTrafficScales(t *testing.T) { // L-17, L-19
 	const rate = 100 // bytes a second that a partition takes
-	b := newBench(t, partition.Quotas{Mode: partition.Enforce, Common: partition.Throughput{WriteBytes: rate, WriteRecords: 1000, ReadBytes: rate}})
+	b := newBench(t, quotas(partition.Enforce, partition.Quotas{Common: partition.Throughput{WriteBytes: rate, WriteRecords: 1000, ReadBytes: rate}}))
 	b.want(201, "POST", "/p/streams", create("s", 2, `"auto_scale_enabled":true,"auto_scale_min_partition_count":2,"auto_scale_max_partition_count":9`))
 	record := func(partition, bytes int) string {
 		return fmt.Sprintf(`{"partition_id":%d,"data":%q}`, partition, base64.StdEncoding.EncodeToString(make([]byte, bytes)))
@@ -88,9 +88,7 @@ func TestTrafficScales(t *testing.T) { // L-17, L-19
 			b.want(200, "POST", "/p/records", puts(append(records, more...)...))
 			b.clock.advance(time.Second)
 		}
-		if err := b.streams.AutoScale(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		b.step()
 	}
 	count := func(rule string, want int) {
 		t.Helper()
@@ -130,7 +128,7 @@ func TestTrafficScales(t *testing.T) { // L-17, L-19
 
 // TestThrottledMetrics is M-4 with quotas enforced.
 func TestThrottledMetrics(t *testing.T) {
-	b := newBench(t, partition.Quotas{Mode: partition.Enforce, Common: partition.Throughput{WriteBytes: 4, ReadBytes: 1}})
+	b := newBench(t, quotas(partition.Enforce, partition.Quotas{Common: partition.Throughput{WriteBytes: 4, ReadBytes: 1}}))
 	const records = `{"stream_name":"s","records":[{"data":"ZGF0YQ=="},{"data":"ZGF0YQ=="}]}`
 	b.want(201, "POST", "/p/streams", `{"stream_name":"s","partition_count":1}`)
 	put := b.want(200, "POST", "/p/records", records)

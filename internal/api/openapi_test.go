@@ -21,7 +21,13 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"disd/internal/transfer/dli"
+	"disd/internal/transfer/dws"
+	"disd/internal/transfer/hbase"
 	"disd/internal/transfer/kind"
+	"disd/internal/transfer/mrs"
+	"disd/internal/transfer/obs"
+	"disd/internal/transfer/opentsdb"
 )
 
 // A node is a piece of the OpenAPI description.
@@ -379,6 +385,11 @@ func compareMembers(typ reflect.Type, schema node, at string, request bool, repo
 // TestDescribedDescriptors holds the schemas of transfer tasks against what is
 // read of a descriptor.
 func TestDescribedDescriptors(t *testing.T) {
+	tables, err := dws.Kind(dws.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := kind.Set{obs.Kind(), tables, mrs.Kind(), dli.Kind(), hbase.Kind(), opentsdb.Kind()}
 	for typ, name := range map[kind.Type]string{
 		kind.OBS: "ObsDescriptor", kind.DWS: "DwsDescriptor", kind.MRS: "MrsDescriptor", kind.DLI: "DliDescriptor", kind.CloudTable: "CloudtableDescriptor",
 	} {
@@ -397,7 +408,7 @@ func TestDescribedDescriptors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return kinds(t, nil).Parse(typ, raw)
+			return kinds.Parse(typ, raw)
 		}
 		for member := range whole {
 			d, err := parse(member)
@@ -439,62 +450,53 @@ func sample(schema node) any {
 	return "1"
 }
 
-// TestDescriptionIsServed reads the description as a tool does.
-func TestDescriptionIsServed(t *testing.T) {
-	b := newGuardedBench(t)
-	a := b.want(200, "GET", "/_disd/openapi.json", "")
-	if a.body != openAPI || a.header.Get("Content-Type") != jsonType {
-		t.Errorf("%d bytes of %s", len(a.body), a.header.Get("Content-Type"))
-	}
-	if a.member(t, "openapi") != "3.1.0" {
-		t.Errorf("version %v", a.member(t, "openapi"))
-	}
-}
-
 // everywhere lists the errors that are not repeated with every operation.
 var everywhere = []string{"DIS.4117", "DIS.4200", "DIS.4202", "DIS.4300", "DIS.4305", "DIS.4309"}
 
-// asDescribed holds an answer against the description. All tests pass through it.
-func (b *bench) asDescribed(req *http.Request, a answerSeen) {
-	b.Helper()
-	route := b.server.router.Find(chi.NewRouteContext(), req.Method, cleanPath(cmp.Or(req.URL.RawPath, req.URL.Path)))
+// Described returns in what an answer does not follow the description.
+func (s *Server) Described(req *http.Request, status int, header http.Header, body string) (errs []error) {
+	route := s.router.Find(chi.NewRouteContext(), req.Method, cleanPath(cmp.Or(req.URL.RawPath, req.URL.Path)))
 	op, ok := describedOps()[place(req.Method, route)]
 	if !ok {
-		return
+		return nil
+	}
+	complain := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf(op.text("operationId")+": "+format, args...))
 	}
 	responses := op.at("responses")
-	response := responses.at(fmt.Sprint(a.status))
-	if response == nil && a.status >= 400 {
+	response := responses.at(fmt.Sprint(status))
+	if response == nil && status >= 400 {
 		response = responses.at("default")
 	}
 	if response == nil {
-		b.Errorf("%s: status %d is not described", op.text("operationId"), a.status)
-		return
+		complain("status %d is not described", status)
+		return errs
 	}
-	kind, _, _ := strings.Cut(a.header.Get("Content-Type"), ";")
+	kind, _, _ := strings.Cut(header.Get("Content-Type"), ";")
 	schema := response.resolve().at("content", kind, "schema")
-	if (schema == nil) != (a.body == "") {
-		b.Errorf("%s: %d with a body of %d bytes of %s is not described", op.text("operationId"), a.status, len(a.body), kind)
+	if (schema == nil) != (body == "") {
+		complain("%d with a body of %d bytes of %s is not described", status, len(body), kind)
 	}
 	if schema == nil || kind != jsonType {
-		return
+		return errs
 	}
-	d := json.NewDecoder(strings.NewReader(a.body))
+	d := json.NewDecoder(strings.NewReader(body))
 	d.UseNumber()
 	var v any
 	if err := d.Decode(&v); err != nil {
-		b.Errorf("%s: %v: %q", op.text("operationId"), err, a.body)
-		return
+		complain("%w: %q", err, body)
+		return errs
 	}
 	if err := schema.accepts(v); err != nil {
-		b.Errorf("%s: %d %s: %v", op.text("operationId"), a.status, a.body, err)
+		complain("%d %s: %w", status, body, err)
 	}
-	if e, _ := v.(map[string]any); a.status == 400 {
+	if e, _ := v.(map[string]any); status == 400 {
 		code, _ := e["errorCode"].(string)
 		if strings.HasPrefix(code, "DIS.") && !slices.Contains(everywhere, code) && !strings.Contains(response.text("description"), code) {
-			b.Errorf("%s: error %s is not described", op.text("operationId"), code)
+			complain("error %s is not described", code)
 		}
 	}
+	return errs
 }
 
 // accepts returns why a value does not follow a schema. It knows the keywords

@@ -1,4 +1,4 @@
-package api
+package api_test
 
 import (
 	"flag"
@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"disd/internal/partition"
+	"disd/internal/api"
 )
 
 var update = flag.Bool("update", false, "write the golden answers anew")
@@ -65,7 +65,7 @@ var answers = []struct{ name, send, body, legacy string }{
 // TestRulesAnswers holds one answer of each kind, member by member and in order,
 // against the golden ones, and their shapes against what clients read.
 func TestRulesAnswers(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
+	w := newWorld(t)
 	var all strings.Builder
 	for _, c := range answers {
 		method, path, _ := strings.Cut(c.send, " ")
@@ -290,13 +290,13 @@ var texts = map[string]string{
 // exactly (C-55).
 func TestTexts(t *testing.T) {
 	seen := make(map[string]bool)
-	for _, f := range append(faults, fault{status: 503, code: systemError.code, message: systemError.message}) {
-		if !strings.HasPrefix(f.code, "DIS.") {
+	for _, f := range api.Faults() {
+		if !strings.HasPrefix(f.Code, "DIS.") {
 			continue
 		}
-		seen[f.code] = true
-		if got := fmt.Sprint(f.status, " ", f.message); got != texts[f.code] {
-			t.Errorf("%s: %q, want %q", f.code, got, texts[f.code])
+		seen[f.Code] = true
+		if got := fmt.Sprint(f.Status, " ", f.Message); got != texts[f.Code] {
+			t.Errorf("%s: %q, want %q", f.Code, got, texts[f.Code])
 		}
 	}
 	for code := range texts {
@@ -308,7 +308,7 @@ func TestTexts(t *testing.T) {
 
 // Retention and the time of records.
 func TestRulesRetention(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
+	w := newWorld(t)
 	kept := func(rule, want string) step {
 		return ask(rule, "GET /p/streams/s", "", `200 {"partitions":[{"sequence_number_range":"`+want+`"}]}`)
 	}
@@ -351,7 +351,7 @@ func TestRulesRetention(t *testing.T) {
 
 // Everything acknowledged survives a restart.
 func TestRulesRestart(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
+	w := newWorld(t)
 	asks := []string{"/p/streams", "/p/streams/s", "/p/apps", "/p/apps/a", "/p/apps/a/streams/s", "/p/checkpoints?app_name=a&stream_name=s&partition_id=0", "/p/stream/tags", "/p/streams/s/policies"}
 	w.want(201, "POST", "/p/streams", create("s", 2, `"tags":[{"key":"k","value":"v"}]`))
 	w.want(201, "POST", "/p/streams", create("gone", 2))

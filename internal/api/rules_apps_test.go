@@ -1,16 +1,14 @@
-package api
+package api_test
 
 import (
 	"fmt"
 	"strings"
 	"testing"
 	"time"
-
-	"disd/internal/partition"
 )
 
 func TestRulesApps(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
+	w := newWorld(t)
 	long := strings.Repeat("a", 200)
 	app := func(rule, body, want string) step { return ask(rule, "POST /p/apps", body, want) }
 	w.converse(
@@ -75,7 +73,7 @@ func TestRulesApps(t *testing.T) {
 }
 
 func TestRulesConsumerState(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
+	w := newWorld(t)
 	state := func(rule, query, want string) step { return ask(rule, "GET /p/apps/a/streams/s"+query, "", want) }
 	w.converse(
 		ask("E15", "POST /p/streams", create("s", 3), "201"),
@@ -112,7 +110,7 @@ func TestRulesConsumerState(t *testing.T) {
 }
 
 func TestRulesCheckpoints(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
+	w := newWorld(t)
 	commit := func(rule, members, want string) step { return ask(rule, "POST /p/checkpoints", "{"+members+"}", want) }
 	show := func(rule, query, want string) step { return ask(rule, "GET /p/checkpoints?"+query, "", want) }
 	remove := func(rule, query, want string) step { return ask(rule, "DELETE /p/checkpoints?"+query, "", want) }

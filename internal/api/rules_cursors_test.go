@@ -1,4 +1,4 @@
-package api
+package api_test
 
 import (
 	"encoding/base64"
@@ -8,12 +8,10 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"disd/internal/partition"
 )
 
 func TestRulesCursors(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
+	w := newWorld(t)
 	get := func(rule, query, want string) step { return ask(rule, "GET /p/cursors?"+query, "", want) }
 	const at = "stream-name=s&partition-id=0&"
 	// from asks for a cursor and for the number of the first record it leads to,
@@ -125,7 +123,7 @@ func firstNumber(t *testing.T, a answerSeen) string {
 
 // Cursors live five minutes, whatever happens to the server meanwhile.
 func TestRulesCursorLife(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
+	w := newWorld(t)
 	get := func(rule, cursor, want string) step {
 		return ask(rule, "GET /p/records?partition-cursor="+cursor, "", want)
 	}
@@ -166,7 +164,7 @@ func TestRulesCursorLife(t *testing.T) {
 
 // TestRulesCursorForm holds cursors against 9.6.
 func TestRulesCursorForm(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
+	w := newWorld(t)
 	name := strings.Repeat("n", 64)
 	w.want(201, "POST", "/p/streams", create(name, 1))
 	w.want(200, "POST", "/p/records", `{"stream_name":"`+name+`","records":[{"data":""},{"data":""}]}`)

@@ -1,4 +1,4 @@
-package api
+package api_test
 
 import (
 	"bufio"
@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"disd/internal/partition"
+	"disd/internal/api"
 )
 
 // raw sends text as it is over one connection and returns all that comes back.
@@ -39,8 +39,8 @@ func (w *world) dial(t *testing.T) net.Conn {
 
 // TestRulesPaths is about how a resource is addressed.
 func TestRulesPaths(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
-	const none, method = "404 APIGW.0101 " + noAPI, "405 APIGW.0101 " + noAPI
+	w := newWorld(t)
+	const none, method = "404 APIGW.0101 " + api.NoAPI, "405 APIGW.0101 " + api.NoAPI
 	w.converse(
 		ask("C-1 C-3", "POST //v2/proj/streams/", create("s", 1), "201"),
 		ask("C-3", "GET /v2//proj///streams//s///", "", `200 {"stream_name":"s"}`),
@@ -106,7 +106,7 @@ func TestRulesPaths(t *testing.T) {
 
 // TestRulesQueries is about query strings in every state.
 func TestRulesQueries(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
+	w := newWorld(t)
 	for _, name := range []string{"a", "b", "c"} {
 		w.want(201, "POST", "/p/streams", create(name, 2))
 	}
@@ -138,7 +138,7 @@ func TestRulesQueries(t *testing.T) {
 
 // TestRulesRawAnswers looks at empty answers byte by byte (C-50).
 func TestRulesRawAnswers(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
+	w := newWorld(t)
 	request := func(line, body string) string {
 		return fmt.Sprintf("%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", line, len(body), body)
 	}
@@ -167,7 +167,7 @@ func TestRulesRawAnswers(t *testing.T) {
 
 // TestRulesConnections is about HTTP itself.
 func TestRulesConnections(t *testing.T) {
-	w := newWorld(t, partition.Quotas{}, func(o *Options) { o.MaxBody = 4096 })
+	w := newWorld(t, func(o *setup) { o.Limits.Body = 4096 })
 	status := func(rule, answer, want string) {
 		t.Helper()
 		if !strings.HasPrefix(answer, want) {
@@ -234,7 +234,7 @@ var bodyCalls = []struct{ name, send, body, success string }{
 func TestRulesBodies(t *testing.T) {
 	const empty, malformed, large, kind = "400 DIS.4202 Empty request.", "400 DIS.4300 Request error.", "413 APIGW.0201 Request entity too large", "415 APIGW.0201 Unsupported media type"
 	for _, c := range bodyCalls {
-		w := newWorld(t, partition.Quotas{}, func(o *Options) { o.MaxBody = 10000 })
+		w := newWorld(t, func(o *setup) { o.Limits.Body = 10000 })
 		w.want(201, "POST", "/p/streams", create("s", 1))
 		w.want(201, "POST", "/p/apps", `{"app_name":"a"}`)
 		inner := c.body[1 : len(c.body)-1]
@@ -310,14 +310,14 @@ func TestRulesMediaTypes(t *testing.T) {
 		{"Content-Type", "application/json;"}, {"Content-Type", "APPLICATION/JSON; Charset=\"utf-8\""},
 		{"Content-Encoding", "identity"}, {"Accept", "text/html"}, {"Accept-Encoding", "lz4"}, {"Accept-Encoding", "snappy, zstd"},
 	} {
-		w := newWorld(t, partition.Quotas{})
+		w := newWorld(t)
 		w.want(201, "POST", "/p/streams", create("s", 1))
 		w.want(201, "POST", "/p/apps", `{"app_name":"a"}`)
 		for _, c := range bodyCalls {
 			w.converse(ask(fmt.Sprint(c.name, " 1.2 C-8 C-57 ", header), c.send, c.body, c.success).with(header...))
 		}
 	}
-	w := newWorld(t, partition.Quotas{})
+	w := newWorld(t)
 	w.want(201, "POST", "/p/streams", create("s", 1))
 	for _, header := range []string{"text/plain", "application/json", "application/x-protobuf", "x", ""} {
 		for _, body := range []string{"", "{}", "nonsense"} {

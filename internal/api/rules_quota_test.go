@@ -1,4 +1,4 @@
-package api
+package api_test
 
 import (
 	"encoding/base64"
@@ -6,12 +6,26 @@ import (
 	"testing"
 	"time"
 
+	"disd/internal/auth"
 	"disd/internal/partition"
 )
 
+// accounts makes an account of each list of projects.
+func accounts(projects ...[]string) func(*setup) {
+	return func(s *setup) {
+		for i, ids := range projects {
+			d := auth.DomainConfig{Name: fmt.Sprint("account", i)}
+			for _, id := range ids {
+				d.Projects = append(d.Projects, auth.ProjectConfig{ID: id, Name: "region_" + id})
+			}
+			s.Auth.Domains = append(s.Auth.Domains, d)
+		}
+	}
+}
+
 func TestRulesPartitionQuota(t *testing.T) {
 	advanced := `"stream_type":"ADVANCED"`
-	w := newWorld(t, partition.Quotas{Mode: partition.Enforce})
+	w := newWorld(t, quotas(partition.Enforce, partition.Quotas{}), accounts([]string{"proj", "proj2", "proj3"}, []string{"others"}))
 	const exceeded = "400 DIS.4308 Insufficient quota."
 	w.converse(
 		ask("Q-1 E3-R3", "POST /p/streams", create("s", 51), exceeded),
@@ -37,7 +51,7 @@ func TestRulesPartitionQuota(t *testing.T) {
 }
 
 func TestRulesScalingQuota(t *testing.T) {
-	w := newWorld(t, partition.Quotas{Mode: partition.Enforce})
+	w := newWorld(t, quotas(partition.Enforce, partition.Quotas{}))
 	const often = "400 DIS.4305 Too many stream requests."
 	w.converse(
 		ask("Q-6", "POST /p/streams", create("s", 1), "201"),
@@ -67,10 +81,9 @@ func TestRulesScalingQuota(t *testing.T) {
 }
 
 func TestRulesThroughput(t *testing.T) {
-	w := newWorld(t, partition.Quotas{
-		Mode:   partition.Enforce,
+	w := newWorld(t, quotas(partition.Enforce, partition.Quotas{
 		Common: partition.Throughput{WriteBytes: 10, WriteRecords: 3}, Advanced: partition.Throughput{WriteBytes: 1000},
-	})
+	}))
 	record := func(partition string, bytes int) string {
 		return `{"data":"` + base64.StdEncoding.EncodeToString(make([]byte, bytes)) + `","partition_id":"` + partition + `","partition_key":"keys do not count (C-70)"}`
 	}
@@ -96,7 +109,7 @@ func TestRulesThroughput(t *testing.T) {
 
 // Downloads are paced, and refused only when they would have to wait for long.
 func TestRulesPace(t *testing.T) {
-	w := newWorld(t, partition.Quotas{Mode: partition.Enforce, Common: partition.Throughput{WriteBytes: 100, ReadBytes: 10}})
+	w := newWorld(t, quotas(partition.Enforce, partition.Quotas{Common: partition.Throughput{WriteBytes: 100, ReadBytes: 10}}))
 	data := base64.StdEncoding.EncodeToString(make([]byte, 10))
 	w.converse(
 		ask("E20-R8", "POST /p/streams", create("s", 2), "201"),
@@ -123,7 +136,7 @@ func TestRulesThroughputDefaults(t *testing.T) {
 		{"Q-16", "COMMON", 1 << 20, 1000},
 		{"Q-17", "ADVANCED", 5 << 20, 2000},
 	} {
-		w := newWorld(t, partition.Quotas{Mode: partition.Enforce})
+		w := newWorld(t, quotas(partition.Enforce, partition.Quotas{}))
 		w.want(201, "POST", "/p/streams", create("s", 2, `"stream_type":"`+c.kind+`"`))
 		full := `{"data":"` + base64.StdEncoding.EncodeToString(make([]byte, c.bytes)) + `","partition_id":0}`
 		w.converse(ask(c.rule+" C-70", "POST /p/records", puts(full, `{"data":"AA==","partition_id":0}`), `200 {"failed_record_count":1}`))
@@ -139,8 +152,7 @@ func TestRulesThroughputDefaults(t *testing.T) {
 func TestRulesQuotasOff(t *testing.T) {
 	tight := partition.Quotas{CommonPartitions: 1, ScalingAttempts: 1, Common: partition.Throughput{WriteBytes: 1, WriteRecords: 1, ReadBytes: 1}}
 	for _, mode := range []partition.Mode{partition.Off, partition.Warn} {
-		tight.Mode = mode
-		w := newWorld(t, tight)
+		w := newWorld(t, quotas(mode, tight))
 		w.converse(
 			ask("C-70 Q-1", "POST /p/streams", create("s", 2), "201"),
 			rescaled("C-70 Q-6", "s", 3, "200 {}"),
@@ -157,7 +169,8 @@ func TestRulesQuotasOff(t *testing.T) {
 // been, by whom and when.
 func TestQuotaReport(t *testing.T) {
 	for _, mode := range []partition.Mode{partition.Warn, partition.Enforce} {
-		w := newWorld(t, partition.Quotas{Mode: mode, Common: partition.Throughput{WriteBytes: 100, ReadBytes: 10}})
+		w := newWorld(t, quotas(mode, partition.Quotas{Common: partition.Throughput{WriteBytes: 100, ReadBytes: 10}}),
+			accounts([]string{"proj"}, []string{"p2"}, []string{"other"}))
 		either := func(warn, enforce string) string {
 			return map[partition.Mode]string{partition.Warn: warn, partition.Enforce: enforce}[mode]
 		}
@@ -197,7 +210,7 @@ func TestQuotaReport(t *testing.T) {
 func TestRulesControlCalls(t *testing.T) {
 	const often = "400 DIS.4305 Too many stream requests."
 	limited := func(mode partition.Mode) *world {
-		return newWorld(t, partition.Quotas{Mode: mode}, func(o *Options) { o.ControlCalls = 3 })
+		return newWorld(t, quotas(mode, partition.Quotas{}), func(o *setup) { o.Quota.ControlCalls = 3 })
 	}
 	w := limited(partition.Enforce)
 	w.converse(
@@ -241,29 +254,28 @@ func TestRulesControlCalls(t *testing.T) {
 		w.converse(ask("Q-20 PUT", "PUT /v3/proj/streams/s", `{"stream_name":"s","data_duration":48}`, "204"))
 	}
 	w.converse(ask("Q-20 full again", "DELETE /p/apps/a", "", often))
-	if got := w.server.opts.Quotas.Totals()["calls"]; got != 6 {
+	if got := w.exceeded("calls"); got != 6 {
 		t.Errorf("Q-20: %d calls are reported", got)
 	}
 
-	for mode, want := range map[partition.Mode]int64{partition.Off: 0, partition.Warn: 7} {
+	for mode, want := range map[partition.Mode]int{partition.Off: 0, partition.Warn: 7} {
 		w := limited(mode)
 		for i := range 10 {
 			w.converse(ask("Q-20 "+string(mode), "POST /p/apps", fmt.Sprintf(`{"app_name":"a%d"}`, i), "201"))
 		}
-		if got := w.server.opts.Quotas.Totals()["calls"]; got != want {
+		if got := w.exceeded("calls"); got != want {
 			t.Errorf("Q-20 %s: %d calls are reported, want %d", mode, got, want)
 		}
 	}
-	w = newWorld(t, partition.Quotas{Mode: partition.Enforce}) // no limit by default
+	w = newWorld(t, quotas(partition.Enforce, partition.Quotas{})) // no limit by default
 	for i := range 100 {
 		w.converse(ask("Q-20 by default", "POST /p/apps", fmt.Sprintf(`{"app_name":"a%d"}`, i), "201"))
 	}
 }
 
 func TestRulesAppQuota(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
-	w.apps.MaxApps = 2
-	w.start(t)
+	mode := partition.Enforce
+	w := newWorld(t, func(s *setup) { s.Quota.Mode, s.Quotas.Apps = string(mode), 2 })
 	w.converse(
 		ask("Q-5", "POST /p/apps", `{"app_name":"a"}`, "201"),
 		ask("Q-5", "POST /p/apps", `{"app_name":"b"}`, "201"),
@@ -273,25 +285,15 @@ func TestRulesAppQuota(t *testing.T) {
 		ask("Q-5", "DELETE /p/apps/a", "", "204"),
 		ask("Q-5", "POST /p/apps", `{"app_name":"c"}`, "201"),
 	)
-	warned := 0
-	w.apps.Exceeded = func(string) bool { warned++; return false }
-	w.start(t)
-	w.converse(ask("Q-5 only warned of", "POST /p/apps", `{"app_name":"d"}`, "201"))
-	if warned != 1 {
-		t.Errorf("asked %d times", warned)
-	}
-}
-
-func TestRulesAppQuotaWarn(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
-	exceeded := 0
-	w.apps.MaxApps, w.apps.Exceeded = 1, func(string) bool { exceeded++; return false }
-	w.start(t)
-	w.converse(
-		ask("Q-5", "POST /p/apps", `{"app_name":"a"}`, "201"),
-		ask("Q-5 counted, not refused", "POST /p/apps", `{"app_name":"b"}`, "201"),
-	)
-	if exceeded != 1 {
-		t.Errorf("Q-5: the quota was exceeded %d times, want once", exceeded)
+	for mode, want := range map[partition.Mode]int{partition.Warn: 1, partition.Off: 0} {
+		w.edit = append(w.edit, func(s *setup) { s.Quota.Mode = string(mode) })
+		w.start(t)
+		w.converse(
+			ask("Q-5 one too many is not refused", "POST /p/apps", `{"app_name":"d"}`, "201"),
+			ask("Q-5", "DELETE /p/apps/d", "", "204"),
+		)
+		if n := w.exceeded("apps"); n != want {
+			t.Errorf("Q-5 %s: the quota was exceeded %d times, want %d", mode, n, want)
+		}
 	}
 }

@@ -1,4 +1,4 @@
-package api
+package api_test
 
 import (
 	"context"
@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"disd/internal/partition"
 	"disd/internal/storage"
 )
 
@@ -21,7 +20,7 @@ func puts(records ...string) string {
 }
 
 func TestRulesUpload(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
+	w := newWorld(t)
 	put := func(rule, body, want string) step { return ask(rule, "POST /p/records", body, want) }
 	one := func(rule, record, want string) step {
 		return put(rule, puts(record), "200 {\"failed_record_count\":0,\"records\":["+want+"]}")
@@ -97,7 +96,7 @@ func TestRulesUpload(t *testing.T) {
 
 // TestRulesRouting checks the vectors of L-5 to L-7 from outside.
 func TestRulesRouting(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
+	w := newWorld(t)
 	counts := []int{1, 2, 3, 5}
 	for _, n := range counts {
 		w.want(201, "POST", "/p/streams", create(fmt.Sprint("s", n), n))
@@ -148,7 +147,7 @@ func TestRulesRouting(t *testing.T) {
 
 // Storage that fails for some partitions fails their records, in a 200.
 func TestRulesStorageFails(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
+	w := newWorld(t)
 	failing := func(err error) step {
 		return happen(func(w *world) {
 			w.engine.set(func(b *storage.Batch) error {
@@ -179,7 +178,7 @@ func TestRulesStorageFails(t *testing.T) {
 }
 
 func TestRulesDownload(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
+	w := newWorld(t)
 	get := func(rule, query, want string) step {
 		return ask(rule, "GET /p/records?partition-cursor=@c"+query, "", want)
 	}
@@ -233,7 +232,7 @@ func TestRulesDownload(t *testing.T) {
 
 // A whole upload of 10 000 records and 4 MiB comes back.
 func TestRulesLargeUpload(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
+	w := newWorld(t)
 	w.want(201, "POST", "/p/streams", create("s", 1))
 	record := `{"data":"` + base64.StdEncoding.EncodeToString(make([]byte, 450)) + `"}`
 	a := w.want(200, "POST", "/p/records", puts(strings.Split(strings.Repeat(record+"|", 9999)+record, "|")...))
@@ -252,7 +251,7 @@ func TestRulesLargeUpload(t *testing.T) {
 // writers write: every record comes once, in order.
 func TestRulesChain(t *testing.T) {
 	const writers, rounds, partitions = 4, 25, 2
-	w := newWorld(t, partition.Quotas{}, func(o *Options) { o.NoEmptyWait, o.EmptyWait = false, time.Second })
+	w := newWorld(t, func(o *setup) { o.EmptyWait = time.Second })
 	w.want(201, "POST", "/p/streams", create("s", partitions))
 	var chains, uploads sync.WaitGroup
 	for id := range partitions {
@@ -309,13 +308,9 @@ func (w *world) follow(t *testing.T, cursor string, n int) {
 // An empty download waits, and ends when a record arrives.
 func TestRulesEmptyWait(t *testing.T) {
 	waiting := make(chan struct{}, 1)
-	w := newWorld(t, partition.Quotas{}, func(o *Options) {
-		o.NoEmptyWait, o.EmptyWait = false, time.Hour
-		streams, err := partition.Open(t.Context(), announcing{o.Engine, waiting}, memoryCatalog(t), partition.Options{Now: o.Now})
-		if err != nil {
-			t.Fatal(err)
-		}
-		o.Streams = streams
+	w := newWorld(t, func(o *setup) {
+		o.EmptyWait = time.Hour
+		o.wrap = func(e storage.Engine) storage.Engine { return announcing{e, waiting} }
 	})
 	w.want(201, "POST", "/p/streams", create("s", 1))
 	c := w.want(200, "GET", "/p/cursors?stream-name=s&partition-id=0", "").member(t, "partition_cursor").(string)
@@ -398,12 +393,8 @@ func TestRulesReadFails(t *testing.T) {
 		{"C-55 damaged", &storage.CorruptError{File: "secret-path"}, "500 DIS.5000 System error."},
 		{"C-63 no disk", storage.ErrUnavailable, "503 DIS.5000 System error."},
 	} {
-		w := newWorld(t, partition.Quotas{}, func(o *Options) {
-			streams, err := partition.Open(t.Context(), deaf{o.Engine, c.err}, memoryCatalog(t), partition.Options{Now: o.Now})
-			if err != nil {
-				t.Fatal(err)
-			}
-			o.Streams = streams
+		w := newWorld(t, func(o *setup) {
+			o.wrap = func(e storage.Engine) storage.Engine { return deaf{e, c.err} }
 		})
 		w.converse(
 			ask(c.rule, "POST /p/streams", create("s", 1), "201"),

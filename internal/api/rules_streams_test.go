@@ -1,4 +1,4 @@
-package api
+package api_test
 
 import (
 	"context"
@@ -23,7 +23,7 @@ func create(name string, partitions int, more ...string) string {
 var assignedID = regexp.MustCompile(`^[0-9A-Za-z]{19}$`) // C-37
 
 func TestRulesCreateStream(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
+	w := newWorld(t)
 	long := strings.Repeat("n", 64)
 	w.converse(
 		ask("E3-R1", "POST /p/streams", create("min", 3), "201"),
@@ -131,14 +131,8 @@ func TestRulesCreateStream(t *testing.T) {
 // A creation that fails in the engine leaves nothing.
 func TestRulesCreationFails(t *testing.T) {
 	refuse := true
-	w := newWorld(t, partition.Quotas{Mode: partition.Enforce, CommonPartitions: 2}, func(o *Options) {
-		streams, err := partition.Open(context.Background(), creationFails{o.Engine, &refuse}, memoryCatalog(t), partition.Options{
-			Now: o.Now, Quotas: partition.Quotas{Mode: partition.Enforce, CommonPartitions: 2},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		o.Streams = streams
+	w := newWorld(t, quotas(partition.Enforce, partition.Quotas{CommonPartitions: 2}), func(o *setup) {
+		o.wrap = func(e storage.Engine) storage.Engine { return creationFails{e, &refuse} }
 	})
 	w.converse(
 		ask("E3-R11", "POST /p/streams", create("s", 2), "503 DIS.5000 System error."),
@@ -162,7 +156,7 @@ func (e creationFails) Create(ctx context.Context, id storage.LogID) error {
 }
 
 func TestRulesListStreams(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
+	w := newWorld(t)
 	w.converse(
 		ask("E4-R6 C-59", "GET /p/streams", "", `200 {"total_number":0,"stream_names":[],"stream_info_list":[],"has_more_streams":false}`),
 		ask("E4", "POST /p/streams", create("b", 2, `"tags":[{"key":"k"}]`), "201"),
@@ -197,7 +191,7 @@ func TestRulesListStreams(t *testing.T) {
 }
 
 func TestRulesDeleteStream(t *testing.T) {
-	w := newWorld(t, partition.Quotas{Mode: partition.Enforce, CommonPartitions: 1})
+	w := newWorld(t, quotas(partition.Enforce, partition.Quotas{CommonPartitions: 1}))
 	w.converse(
 		ask("E5", "POST /p/streams", create("s", 1, `"tags":[{"key":"k"}]`), "201"),
 		ask("E5", "GET /p/streams/s", "", `200 {"stream_id":"@id"}`),
@@ -223,7 +217,7 @@ func TestRulesDeleteStream(t *testing.T) {
 }
 
 func TestRulesShowStream(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
+	w := newWorld(t)
 	w.converse(
 		ask("E6", "POST /p/streams", create("s", 3), "201"),
 		ask("E6", "POST /p/streams", create("t", 101), "201"),
@@ -268,7 +262,7 @@ func rescaled(rule, stream string, n int, want string) step {
 }
 
 func TestRulesScaling(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
+	w := newWorld(t)
 	get := "GET /p/streams/s"
 	w.converse(
 		ask("E7", "POST /p/streams", create("s", 2), "201"),
@@ -337,7 +331,7 @@ func TestRulesScaling(t *testing.T) {
 }
 
 func TestRulesScalingHistory(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
+	w := newWorld(t)
 	w.want(201, "POST", "/p/streams", create("s", 1))
 	for i := range 101 {
 		w.clock.advance(time.Second)
@@ -351,7 +345,7 @@ func TestRulesScalingHistory(t *testing.T) {
 }
 
 func TestRulesUpdateStream(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
+	w := newWorld(t)
 	update := func(rule, members, want string) step {
 		return ask(rule, "PUT /v3/proj/streams/s", `{"stream_name":"s"`+members+`}`, want)
 	}
@@ -406,7 +400,7 @@ func TestRulesUpdateStream(t *testing.T) {
 }
 
 func TestRulesUpdateStreamOld(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
+	w := newWorld(t)
 	update := func(rule, body, want string) step { return ask(rule, "PUT /p/streams/s/update", body, want) }
 	get := func(rule, want string) step { return ask(rule, "GET /p/streams/s", "", "200 "+want) }
 	w.converse(
@@ -436,7 +430,7 @@ func TestRulesUpdateStreamOld(t *testing.T) {
 
 // Frozen streams refuse what L-2 lists and answer everything else.
 func TestRulesFrozen(t *testing.T) {
-	w := newWorld(t, partition.Quotas{})
+	w := newWorld(t)
 	w.converse(
 		ask("L-1", "POST /p/streams", create("s", 1), "201"),
 		ask("L-1", "POST /p/records", `{"stream_name":"s","records":[{"data":"AA=="}]}`, `200 {"failed_record_count":0}`),

@@ -1,11 +1,10 @@
-package api
+package api_test
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net/http"
 	"regexp"
@@ -16,12 +15,9 @@ import (
 	"testing"
 	"time"
 
-	"disd/internal/auth/policy"
-	"disd/internal/cursor"
-	"disd/internal/partition"
-	"disd/internal/quota"
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
+	"disd/internal/storage/memory"
 )
 
 // The tests in files rules_*_test.go hold the server against api.md, rule by rule.
@@ -33,15 +29,13 @@ type world struct {
 	*bench
 	engine *moody
 	db     catalog.Store
-	quotas partition.Quotas
-	apps   cursor.Options
-	edit   []func(*Options)
+	edit   []func(*setup)
 	said   map[string]string // by @name
 }
 
-func newWorld(t *testing.T, quotas partition.Quotas, edit ...func(*Options)) *world {
+func newWorld(t *testing.T, edit ...func(*setup)) *world {
 	t.Helper()
-	w := &world{db: memoryCatalog(t), quotas: quotas, edit: edit, said: make(map[string]string)}
+	w := &world{db: memoryCatalog(t), edit: edit, said: make(map[string]string)}
 	w.start(t)
 	return w
 }
@@ -51,37 +45,22 @@ func newWorld(t *testing.T, quotas partition.Quotas, edit ...func(*Options)) *wo
 func (w *world) start(t *testing.T) {
 	t.Helper()
 	before := w.bench
-	w.bench = newBench(t, w.quotas, append([]func(*Options){func(o *Options) {
-		if before == nil {
-			w.engine = &moody{Engine: o.Engine}
+	w.bench = newBench(t, append(slices.Clone(w.edit), func(s *setup) {
+		if before != nil {
+			before.stop()
+			s.Now = before.clock.now
 		} else {
-			o.Now = before.clock.now
+			engine := storage.Engine(memory.Open(memory.Options{Now: s.Now}))
+			if s.wrap != nil {
+				engine = s.wrap(engine)
+			}
+			w.engine = &moody{Engine: engine}
 		}
-		w.open(t, o)
-	}}, w.edit...)...)
+		s.Options.Engine, s.Catalog = w.engine, w.db
+	})...)
 	if before != nil {
 		w.clock = before.clock
 	}
-	w.streams = w.server.streams
-}
-
-func (w *world) open(t *testing.T, o *Options) {
-	t.Helper()
-	logger := slog.New(slog.DiscardHandler)
-	o.Quotas, o.QuotaMode = quota.New(o.Now), string(w.quotas.Mode)
-	streams, err := partition.Open(t.Context(), w.engine, w.db, partition.Options{
-		Now: o.Now, Logger: logger, Quotas: w.quotas, Exceeded: o.Quotas.Note,
-		Account:  func(project string) string { return strings.TrimRight(project, "0123456789") },
-		OnDelete: []func(catalog.Tx, string) error{cursor.ForgetStream, policy.Forget},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if o.Cursors, err = cursor.OpenSealer(w.db); err != nil {
-		t.Fatal(err)
-	}
-	w.apps.Now, w.apps.Logger = o.Now, logger
-	o.Engine, o.Streams, o.Apps, o.Policies = w.engine, streams, cursor.OpenApps(w.db, w.apps), policy.Open(w.db, o.Identities)
 }
 
 // A moody engine fails the batches that its mood says.
@@ -150,22 +129,12 @@ func happen(f func(*world)) step { return step{happen: f} }
 func pass(d time.Duration) step {
 	return happen(func(w *world) {
 		w.clock.advance(d)
-		if err := w.streams.Sweep(w.Context()); err != nil {
-			w.Error(err)
-		}
+		w.step()
 	})
 }
 
 func freeze(stream string, frozen bool) step {
-	return happen(func(w *world) {
-		st, err := w.streams.Get("proj", stream)
-		if err != nil {
-			w.Fatal(err)
-		}
-		if err := w.streams.Freeze(st, frozen); err != nil {
-			w.Fatal(err)
-		}
-	})
+	return happen(func(w *world) { w.bench.freeze(stream, frozen) })
 }
 
 func restart() step { return happen(func(w *world) { w.start(w.T) }) }

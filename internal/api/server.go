@@ -45,8 +45,8 @@ type Options struct {
 	Apps    *cursor.Apps   // required
 	Cursors *cursor.Sealer // required
 
-	Identities *auth.Directory   // who is who; default everybody (auth.ModeOpen)
-	Verifier   *auth.Verifier    // who sent a request; default by Identities
+	Identities *auth.Directory   // who is who; required
+	Verifier   *auth.Verifier    // who sent a request; required
 	Policies   *policy.Policies  // required
 	Audit      func(audit.Entry) // is told of every call that changes something; default nobody
 	Tasks      *transfer.Tasks   // required
@@ -54,8 +54,8 @@ type Options struct {
 
 	Groups *group.Coordinator // required
 
-	Quotas    *quota.Ledger // what exceeded a quota; default nothing
-	QuotaMode string        // off, warn or enforce; default off
+	Quotas    *quota.Ledger // what exceeded a quota; required
+	QuotaMode string        // off, warn or enforce
 
 	// ObjectStore is the URL of an object store that clients find in the catalog of
 	// services (E1-R8); default none.
@@ -77,13 +77,12 @@ type Options struct {
 	Logger   *slog.Logger         // default slog.Default
 	Registry *prometheus.Registry // default a new one
 
-	Profiling   bool          // serve profiles of the process
-	MaxBody     int64         // bytes of one request body, default 64 MiB
-	MaxBodies   int64         // bytes of all bodies in memory, default 512 MiB, at least twice MaxBody
-	MaxAnswers  int64         // bytes of all downloads in memory, default 512 MiB
-	MaxRecord   RecordLimit   // decoded data of one record
-	EmptyWait   time.Duration // how long an empty download is held back, default 200 ms (E20-R9)
-	NoEmptyWait bool          // answer empty downloads at once
+	Profiling  bool          // serve profiles of the process
+	MaxBody    int64         // bytes of one request body
+	MaxBodies  int64         // bytes of all bodies in memory
+	MaxAnswers int64         // bytes of all downloads in memory
+	MaxRecord  RecordLimit   // decoded data of one record
+	EmptyWait  time.Duration // how long an empty download is held back (E20-R9)
 }
 
 // A RecordLimit is the largest record in bytes by type of stream.
@@ -93,12 +92,6 @@ type RecordLimit struct {
 }
 
 func (o *Options) setDefaults() {
-	if o.Identities == nil {
-		o.Identities, _ = auth.OpenDirectory(auth.Options{Mode: auth.ModeOpen}) // without a store, nothing can fail
-	}
-	if o.Verifier == nil {
-		o.Verifier = auth.NewVerifier(o.Identities, auth.VerifierOptions{})
-	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -108,32 +101,14 @@ func (o *Options) setDefaults() {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	if o.Quotas == nil {
-		o.Quotas = quota.New(o.Now)
-	}
-	if o.QuotaMode == "" {
-		o.QuotaMode = string(partition.Off)
-	}
 	if o.Registry == nil {
 		o.Registry = prometheus.NewRegistry()
-	}
-	if o.MaxBody == 0 {
-		o.MaxBody = 64 << 20
-	}
-	if o.MaxBodies == 0 {
-		o.MaxBodies = 512 << 20
-	}
-	if o.MaxAnswers == 0 {
-		o.MaxAnswers = 512 << 20
 	}
 	if o.MaxRecord.Common == 0 {
 		o.MaxRecord.Common = 1 << 20
 	}
 	if o.MaxRecord.Advanced == 0 {
 		o.MaxRecord.Advanced = 5 << 20
-	}
-	if o.EmptyWait == 0 && !o.NoEmptyWait {
-		o.EmptyWait = 200 * time.Millisecond
 	}
 }
 

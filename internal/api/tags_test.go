@@ -1,17 +1,14 @@
-package api
+package api_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
-
-	"disd/internal/partition"
 )
 
 // tagBench has stream "s", whose id it returns.
 func tagBench(t *testing.T) (*bench, string) {
-	b := newBench(t, partition.Quotas{})
+	b := newBench(t)
 	b.want(201, "POST", "/p/streams", `{"stream_name":"s","partition_count":1,"sys_tags":[{"key":"_sys_enterprise_project_id","value":"0"}]}`)
 	return b, b.want(200, "GET", "/p/streams/s", "").member(t, "stream_id").(string)
 }
@@ -114,7 +111,7 @@ func TestTagsChangeTheStream(t *testing.T) {
 
 // TestTagSearch is T-10 to T-19 and E39, over the streams of T-19 and one more.
 func TestTagSearch(t *testing.T) { // T-10
-	b := newBench(t, partition.Quotas{})
+	b := newBench(t)
 	for name, tags := range map[string]string{
 		"A": `[{"key":"k1","value":"v1"},{"key":"k2","value":"v2"}]`,
 		"B": `[{"key":"k1","value":"v1"}]`,
@@ -200,7 +197,7 @@ func TestTagSearch(t *testing.T) { // T-10
 
 // TestTagsAtCreation is T-1, T-2, T-3 and T-7 in E3.
 func TestTagsAtCreation(t *testing.T) {
-	b := newBench(t, partition.Quotas{})
+	b := newBench(t)
 	for _, test := range []struct{ rule, tags, want string }{
 		{"T-1", `[{"key":"a.b"}]`, "DIS.4200"},
 		{"T-1 twice", `[{"key":"a"},{"key":"a"}]`, "DIS.4200"},
@@ -219,13 +216,7 @@ func TestTagsAtCreation(t *testing.T) {
 // be repeated.
 func TestTagStates(t *testing.T) { // T-8
 	b, id := tagBench(t)
-	st, err := b.streams.GetID(id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := b.streams.Freeze(st, true); err != nil {
-		t.Fatal(err)
-	}
+	b.freeze("s", true)
 	for range 2 {
 		b.want(204, "POST", "/p/stream/"+id+"/tags", `{"tag":{"key":"k"}}`)
 		b.want(204, "POST", "/p/stream/"+id+"/tags/action", `{"action":"create","tags":[{"key":"l"}]}`)
@@ -254,27 +245,6 @@ func TestTagsOfSDKs(t *testing.T) {
 	} {
 		b.want(step.status, step.method, "/p/"+step.path, step.body)
 	}
-}
-
-// FuzzMatches holds the reader of matches against what any of its forms can mean.
-func FuzzMatches(f *testing.F) {
-	for _, seed := range []string{`"x"`, `""`, `"[]"`, `[{"key":"resource_name","value":"a"}]`, `"[{key=resource_name, value=a}, {key=b}]"`, `"[{\"key\":\"k\"}]"`, `"[{}}"`, `null`} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, form string) {
-		var m matches
-		if err := json.Unmarshal([]byte(form), &m); err != nil {
-			return
-		}
-		var again matches
-		array, err := json.Marshal([]tag(m))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(array, &again); err != nil || len(again) != len(m) {
-			t.Fatalf("%s: %v, %d elements, as an array %d", form, err, len(m), len(again))
-		}
-	})
 }
 
 // TestReaderSearches is E39 for somebody who may only read: it is a POST that

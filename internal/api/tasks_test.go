@@ -1,10 +1,9 @@
-package api
+package api_test
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -15,9 +14,6 @@ import (
 	"time"
 
 	"disd/internal/partition"
-	"disd/internal/storage"
-	"disd/internal/storage/catalog"
-	"disd/internal/transfer"
 	"disd/internal/transfer/dli"
 	"disd/internal/transfer/dws"
 	"disd/internal/transfer/filestore"
@@ -27,38 +23,6 @@ import (
 	"disd/internal/transfer/obs"
 	"disd/internal/transfer/opentsdb"
 )
-
-// taskStreams shows streams to transfer tasks.
-type taskStreams struct{ set *partition.Set }
-
-func (s taskStreams) Describe(id string) (kind.Stream, error) {
-	st, err := s.set.GetID(id)
-	if err != nil {
-		return kind.Stream{}, err
-	}
-	info, err := st.Info()
-	if err != nil {
-		return kind.Stream{}, err
-	}
-	out := kind.Stream{
-		ID: info.ID, Project: info.Project, Name: info.Name, DataType: info.DataType,
-		Schema: info.Schema, Compression: info.Compression, Delimiter: info.Delimiter, Frozen: info.Frozen,
-	}
-	for _, p := range info.Parts {
-		out.Partitions = append(out.Partitions, map[partition.State]kind.PartitionState{
-			partition.Active: kind.Active, partition.Deleted: kind.Deleted, partition.Expired: kind.Expired,
-		}[p.State])
-	}
-	return out, nil
-}
-
-func (s taskStreams) Exists(tx catalog.Tx, id string) error {
-	st, err := s.set.GetID(id)
-	if err != nil {
-		return err
-	}
-	return st.Exists(tx)
-}
 
 // An outside is the world that tasks deliver to: buckets in a directory, and
 // destinations of all other types, which have everything and take anything,
@@ -94,29 +58,18 @@ func kinds(t *testing.T, out *outside) kind.Set {
 	return all
 }
 
-// openTasks runs the tasks of a bench.
-func openTasks(t *testing.T, db catalog.Store, engine storage.Engine, streams *partition.Set, now func() time.Time, enforce bool) (*transfer.Tasks, *outside) {
+// openOutside makes it what the tasks of a server deliver to.
+func openOutside(t *testing.T, s *setup) *outside {
 	t.Helper()
 	out := &outside{dir: t.TempDir()}
 	if err := os.Mkdir(filepath.Join(out.dir, "obsbucket"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	s.Transfer.OBS.Directory = out.dir
+	s.Kinds = kinds(t, out)
 	buckets := filestore.Open(filestore.Options{Dir: out.dir})
-	tasks, err := transfer.Open(transfer.Options{
-		DB: db, Streams: taskStreams{streams}, Logs: engine, Store: buckets,
-		Kinds:    kinds(t, out),
-		Agency:   func(string, string) (kind.Store, error) { return buckets, out.agency },
-		Exceeded: func(string, string) bool { return enforce },
-		Now:      now, Logger: slog.New(slog.DiscardHandler), Tick: 10 * time.Millisecond,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- tasks.Run(ctx) }()
-	t.Cleanup(func() { stop(); <-ended })
-	return tasks, out
+	s.Agency = func(string, string) (kind.Store, error) { return buckets, out.agency }
+	return out
 }
 
 // Bodies of the reference's examples, with the changes that E28-N1 and E30-N1
@@ -194,7 +147,7 @@ const taskSchema = `{"type":"record","name":"r","fields":[{"name":"datavalue","t
 
 // newTaskBench has three streams: s of text, j of JSON with a schema, c of CSV.
 func newTaskBench(t *testing.T) *bench {
-	b := newBench(t, partition.Quotas{Mode: partition.Enforce})
+	b := newBench(t, quotas(partition.Enforce, partition.Quotas{}))
 	schema, _ := json.Marshal(taskSchema)
 	b.want(201, "POST", "/p/streams", `{"stream_name":"s","partition_count":2}`)
 	b.want(201, "POST", "/p/streams", `{"stream_name":"j","partition_count":1,"data_type":"JSON","data_schema":`+string(schema)+`}`)
@@ -403,7 +356,7 @@ func TestTaskCreationChecks(t *testing.T) {
 		{"TC-R6 backup bucket", "j", taskBody(t, "CLOUDTABLE", "obs_backup_bucket_path", `"other"`), "DIS.4306"},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
-			b := &bench{T: t, url: b.url, server: b.server}
+			b := &bench{T: t, url: b.url, api: b.api}
 			b.wantCode(tt.code, "POST", "/p/streams/"+tt.stream+"/transfer-tasks", tt.body)
 			if tt.stream != "nope" && b.want(200, "GET", "/p/streams/"+tt.stream+"/transfer-tasks", "").member(t, "total_number") != json.Number("0") {
 				t.Error("TC-R6: something is stored")
@@ -489,7 +442,17 @@ func TestListTasks(t *testing.T) { // E23-R1
 		{"", "z b a"}, {"?limit=0", "z b a"}, {"?limit=2", "z b"}, {"?limit=10&start_task_name=z", "b a"}, {"?start_task_name=unknown", "z b a"},
 		{"?start_task_name&limit=1", "z"}, {"?start_task_name=a", ""}, {"?limit=&start_task_name=", "z b a"},
 	} {
-		var out listTasksReply
+		var out struct {
+			Total int `json:"total_number"`
+			Quota int `json:"quota"`
+			Tasks []struct {
+				ID          string `json:"task_id"`
+				Name        string `json:"task_name"`
+				State       string `json:"state"`
+				Destination string `json:"destination_type"`
+				CreateTime  int64  `json:"create_time"`
+			} `json:"tasks"`
+		}
 		if err := json.Unmarshal([]byte(b.want(200, "GET", path+tt.query, "").body), &out); err != nil {
 			t.Fatal(err)
 		}
@@ -686,33 +649,23 @@ func TestTasksUnderTheSingularPath(t *testing.T) { // E49-R1, C-4
 func TestTasksOfAFrozenStream(t *testing.T) { // TC-R5
 	b := newTaskBench(t)
 	b.want(201, "POST", "/p/streams/s/transfer-tasks", taskBody(t, "OBS"))
-	st, err := b.streams.Get("proj", "s")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := b.streams.Freeze(st, true); err != nil {
-		t.Fatal(err)
-	}
+	b.freeze("s", true)
 	b.wantCode("DIS.4205", "POST", "/p/streams/s/transfer-tasks", taskBody(t, "OBS", "task_name", `"x"`))
 	b.wantCode("DIS.4205", "PUT", "/p/streams/s/transfer-tasks", taskBody(t, "OBS"))
 	for frozen, want := range map[bool]string{true: "PAUSED", false: "RUNNING"} { // L-3
-		if err := b.streams.Freeze(st, frozen); err != nil {
-			t.Fatal(err)
-		}
+		b.freeze("s", frozen)
 		if a := b.want(200, "GET", "/p/streams/s/transfer-tasks", ""); a.member(t, "tasks.0.state") != want {
 			t.Errorf("frozen %v: %s", frozen, a.body)
 		}
 	}
-	if err := b.streams.Freeze(st, true); err != nil {
-		t.Fatal(err)
-	}
+	b.freeze("s", true)
 	b.want(204, "DELETE", "/p/streams/s/transfer-tasks/newtask", "")
 }
 
 // TestTasksAreNoConsumers: delivering needs no app, is no traffic of downloads, and is
 // not slowed down by it.
 func TestTasksAreNoConsumers(t *testing.T) { // D-4
-	b := newBench(t, partition.Quotas{Mode: partition.Enforce, Common: partition.Throughput{ReadBytes: 1}})
+	b := newBench(t, quotas(partition.Enforce, partition.Quotas{Common: partition.Throughput{ReadBytes: 1}}))
 	b.want(201, "POST", "/p/streams", create("s", 1))
 	b.want(201, "POST", "/p/streams/s/transfer-tasks", taskBody(t, "OBS", "partition_format", `"N/A"`))
 	cursor := b.want(200, "GET", "/p/cursors?stream-name=s&partition-id=0", "").member(t, "partition_cursor").(string)

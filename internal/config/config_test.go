@@ -1,4 +1,4 @@
-package main
+package config
 
 import (
 	"io"
@@ -8,12 +8,19 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
 )
 
 func load(t *testing.T, args ...string) (*Config, error) {
 	t.Helper()
-	return loadConfig(args, io.Discard)
+	flags := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	AddFlags(flags)
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	return Load(flags)
 }
 
 // TestExampleIsTheDefault holds configs/disd.yaml against the defaults, key by
@@ -38,10 +45,7 @@ func TestExampleIsTheDefault(t *testing.T) {
 	for key := range documented {
 		t.Errorf("the example has an unknown key %s", key)
 	}
-	def, err := load(t)
-	if err != nil {
-		t.Fatal(err)
-	}
+	def := Default()
 	got, err := load(t, "--config", example)
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +94,6 @@ func TestRefusedConfigurations(t *testing.T) {
 		{name: "unknown key in the file", file: "lisen: 127.0.0.1:1\n", want: "lisen"},
 		{name: "unknown key in a section", file: "log:\n  colour: red\n", want: "colour"},
 		{name: "unknown flag", args: []string{"--lisen", "x"}, want: "lisen"},
-		{name: "stray argument", args: []string{"now"}, want: "now"},
 		{name: "unknown engine", args: []string{"--engine", "tape"}, want: "engine"},
 		{name: "unknown sync", args: []string{"--sync", "never"}, want: "sync"},
 		{name: "not a number", args: []string{"--limits-body", "big"}, want: "limits-body"},
@@ -114,6 +117,12 @@ func TestRefusedConfigurations(t *testing.T) {
 		{name: "no key for the store", args: []string{"--transfer-obs-endpoint", "http://127.0.0.1:1", "--transfer-obs-access-key", "a"}, want: "secret_key"},
 		{name: "two places for buckets", args: []string{"--transfer-obs-directory", "x", "--transfer-obs-endpoint", "http://127.0.0.1:1"}, want: "exclude"},
 		{name: "unknown signature", args: []string{"--transfer-obs-signature", "v5"}, want: "transfer.obs.signature"},
+		{name: "an agency without a name", args: []string{"--transfer-agencies", `[{}]`}, want: "transfer.agencies"},
+		{name: "half a key", args: []string{"--transfer-agencies", `[{"name":"a","access_key":"x"}]`}, want: "both keys"},
+		{name: "the other half", args: []string{"--transfer-agencies", `[{"name":"a","secret_key":"x"}]`}, want: "both keys"},
+		{name: "keys for no store", args: []string{"--transfer-agencies", `[{"name":"a","access_key":"x","secret_key":"y"}]`}, want: "no object store"},
+		{name: "unknown zone", args: []string{"--transfer-zone", "Mars/Base"}, want: "transfer.zone"},
+		{name: "unknown name in a template", args: []string{"--transfer-file-name", "{nothing}"}, want: "transfer.file_name"},
 		{name: "loopback by name", args: []string{"--listen", "localhost:1"}},
 		{name: "loopback of IPv6", args: []string{"--listen", "[::1]:1"}},
 	} {

@@ -1,4 +1,4 @@
-package main
+package server
 
 import (
 	"context"
@@ -9,6 +9,15 @@ import (
 	"disd/internal/storage/segment"
 	"disd/internal/transfer"
 )
+
+// collectors are the metrics of the parts.
+func (s *Server) collectors() []prometheus.Collector {
+	all := []prometheus.Collector{quotaCollector{s.ledger}, taskCollector{s.tasks}}
+	if local, ok := s.engine.(*segment.Engine); ok {
+		all = append(all, collector{local})
+	}
+	return all
+}
 
 // A stat is one figure of the engine.
 type stat struct {

@@ -1,35 +1,46 @@
-package main
+package server
 
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
 	"disd/internal/cursor"
 	"disd/internal/cursor/group"
 	"disd/internal/partition"
-	"disd/internal/quota"
-	"disd/internal/storage/catalog"
 )
 
-// openGroups opens the coordinator of consumer groups.
-func openGroups(c *Config, logger *slog.Logger, db catalog.Store, apps *cursor.Apps, streams *partition.Set, ledger *quota.Ledger) (*group.Coordinator, error) {
-	opts := group.Options{
-		Topology: topology{apps, streams}, Generations: generations{db}, Logger: logger, SessionTimeout: c.Groups.SessionTimeout,
+// openConsumers opens apps with their checkpoints, and the coordinator of consumer
+// groups.
+func (s *Server) openConsumers() (err error) {
+	apps := cursor.Options{
+		Now: s.opts.Now, Logger: s.log,
+		InUse: func(project, app string) bool { return s.groups.HasLiveMembers(project, app) },
 	}
-	if c.Quota.Mode != string(partition.Off) {
-		opts.MaxMembers = 1000
-		opts.Exceeded = func(project, app string) bool {
-			ledger.Note("members", project, app)
-			return c.Quota.Mode == string(partition.Enforce)
+	groups := group.Options{
+		Now: s.opts.Now, Real: s.opts.Real, Logger: s.log, SessionTimeout: s.conf.Groups.SessionTimeout,
+		Generations: group.NewGenerations(s.db),
+	}
+	if s.conf.Quota.Mode != string(partition.Off) {
+		enforce := s.conf.Quota.Mode == string(partition.Enforce)
+		apps.MaxApps, groups.MaxMembers = s.opts.Quotas.Apps, s.opts.Quotas.Members
+		apps.Exceeded = func(project string) bool {
+			s.ledger.Note("apps", project, "")
+			return enforce
+		}
+		groups.Exceeded = func(project, app string) bool {
+			s.ledger.Note("members", project, app)
+			return enforce
 		}
 	}
-	return group.New(opts)
+	s.apps = cursor.OpenApps(s.db, apps)
+	groups.Topology = topology{s.apps, s.streams}
+	s.groups, err = group.New(groups)
+	return err
 }
 
 // tickGroups lets groups move on that nobody calls.
-func tickGroups(ctx context.Context, groups *group.Coordinator) error {
+func (s *Server) tickGroups(ctx context.Context) error {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -37,27 +48,9 @@ func tickGroups(ctx context.Context, groups *group.Coordinator) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			groups.Tick()
+			s.groups.Tick()
 		}
 	}
-}
-
-var generationTable = catalog.NewTable[int64]("generations") // project, app
-
-// generations numbers the rounds of groups, durably.
-type generations struct{ db catalog.Store }
-
-func (g generations) Next(project, app string) (next int64, err error) {
-	key := catalog.Key{project, app}
-	err = g.db.Update(func(tx catalog.Tx) error {
-		last, _, err := generationTable.Get(tx, key)
-		if err != nil {
-			return err
-		}
-		next = last + 1
-		return generationTable.Put(tx, key, next)
-	})
-	return next, err
 }
 
 // topology tells groups about apps and streams.

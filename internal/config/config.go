@@ -1,18 +1,21 @@
-package main
+// Package config is everything that an operator can set: the options with their
+// defaults, read from a file, the environment and flags, and checked.
+package config
 
 import (
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
+	_ "time/tzdata" // the image has no time zones
 
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/spf13/pflag"
@@ -20,6 +23,7 @@ import (
 
 	"disd/internal/auth"
 	"disd/internal/partition"
+	"disd/internal/transfer"
 	"disd/internal/transfer/dws"
 	"disd/internal/transfer/kind"
 )
@@ -109,6 +113,54 @@ type Config struct {
 	authExplicit bool
 }
 
+// An Agency is what a task names by agency_name: credentials for what stands in
+// for OBS.
+type Agency struct {
+	Name      string   `mapstructure:"name"`
+	Projects  []string `mapstructure:"projects"`   // ids of those that may use it; none for all
+	AccessKey string   `mapstructure:"access_key"` // default the server's own
+	SecretKey string   `mapstructure:"secret_key"`
+}
+
+// LogsDir is where the engine keeps records.
+func (c *Config) LogsDir() string { return filepath.Join(c.DataDir, "logs") }
+
+// CatalogFile is where metadata is kept.
+func (c *Config) CatalogFile() string { return filepath.Join(c.DataDir, "catalog.db") }
+
+// CertsDir is where tls.mode auto keeps its certificates.
+func (c *Config) CertsDir() string { return filepath.Join(c.DataDir, "tls") }
+
+// KeyFile is the file with the key that encrypts secrets, "" for a key that is
+// forgotten at exit.
+func (c *Config) KeyFile() string {
+	if c.Auth.KeyFile == "" && c.Engine != "memory" {
+		return filepath.Join(c.DataDir, "identity.key")
+	}
+	return c.Auth.KeyFile
+}
+
+// BucketsDir is the directory whose directories are buckets, "" for none.
+func (c *Config) BucketsDir() string {
+	switch dir := c.Transfer.OBS.Directory; {
+	case c.Transfer.OBS.Endpoint != "":
+		return ""
+	case dir == "" && c.Engine != "memory":
+		return filepath.Join(c.DataDir, "obs")
+	default:
+		return dir
+	}
+}
+
+// Keys lists the options as the file spells them.
+func Keys() []string {
+	keys := make([]string, len(options))
+	for i, o := range options {
+		keys[i] = o.key
+	}
+	return keys
+}
+
 // An option is one key of the configuration. Its flag has dashes, its
 // environment variable capitals behind DISD_.
 type option struct {
@@ -173,11 +225,11 @@ var options = []option{
 	{"log.format", "text", "text or json"},
 }
 
-// addFlags declares a flag for every option.
-func addFlags(flags *pflag.FlagSet) {
+// AddFlags declares a flag for every option, and one for the file.
+func AddFlags(flags *pflag.FlagSet) {
 	flags.String("config", "", "configuration file (YAML), default $DISD_CONFIG")
 	for _, o := range options {
-		name := strings.NewReplacer("_", "-", ".", "-").Replace(o.key)
+		name := flagName(o.key)
 		switch def := o.def.(type) {
 		case string:
 			flags.String(name, def, o.usage)
@@ -221,31 +273,53 @@ func checkEnvironment(environment []string) error {
 	return fmt.Errorf("unknown in the environment: %s", strings.Join(unknown, ", "))
 }
 
-// loadConfig merges defaults, file, environment and flags, later ones winning. A
-// command may have flags of its own beside the options.
-func loadConfig(args []string, stderr io.Writer, own ...func(*pflag.FlagSet)) (*Config, error) {
-	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
-	flags.SetOutput(stderr)
-	addFlags(flags)
-	for _, add := range own {
-		add(flags)
+// Default returns the options as they are when nothing is set.
+func Default() *Config {
+	c, err := decode(withDefaults())
+	if err != nil {
+		panic(err) // a default that is not of its option's type
 	}
-	if err := flags.Parse(args); err != nil {
-		return nil, err
+	return c
+}
+
+// Load merges defaults, file, environment and flags, later ones winning. The flags
+// are those of AddFlags, parsed; there may be others among them. What cannot be
+// used is a MisuseError.
+func Load(flags *pflag.FlagSet) (*Config, error) {
+	c, err := merge(flags)
+	if err == nil {
+		err = c.Check()
 	}
-	if flags.NArg() > 0 {
-		return nil, fmt.Errorf("unknown argument %q", flags.Arg(0))
+	if err != nil {
+		return nil, MisuseError{err}
 	}
+	return c, nil
+}
+
+// A MisuseError is a mistake of whoever started the program: options or arguments
+// that cannot be used.
+type MisuseError struct{ error }
+
+// Unwrap returns what is wrong.
+func (e MisuseError) Unwrap() error { return e.error }
+
+// Misuse returns err, if there is one, as a MisuseError.
+func Misuse(err error) error {
+	if err == nil {
+		return nil
+	}
+	return MisuseError{err}
+}
+
+func merge(flags *pflag.FlagSet) (*Config, error) {
 	if err := checkEnvironment(os.Environ()); err != nil {
 		return nil, err
 	}
-	v := viper.New()
+	v := withDefaults()
 	v.SetEnvPrefix("DISD")
 	v.SetEnvKeyReplacer(strings.NewReplacer(".", "_"))
 	for _, o := range options {
-		v.SetDefault(o.key, o.def)
-		name := strings.NewReplacer("_", "-", ".", "-").Replace(o.key)
-		if err := errors.Join(v.BindEnv(o.key), v.BindPFlag(o.key, flags.Lookup(name))); err != nil {
+		if err := errors.Join(v.BindEnv(o.key), v.BindPFlag(o.key, flags.Lookup(flagName(o.key)))); err != nil {
 			return nil, err
 		}
 	}
@@ -257,15 +331,30 @@ func loadConfig(args []string, stderr io.Writer, own ...func(*pflag.FlagSet)) (*
 			return nil, fmt.Errorf("read configuration: %w", err)
 		}
 	}
-	var c Config
-	hook := mapstructure.ComposeDecodeHookFunc(
-		mapstructure.StringToTimeDurationHookFunc(), listFromText, mapstructure.StringToSliceHookFunc(","))
-	if err := v.UnmarshalExact(&c, viper.DecodeHook(hook)); err != nil {
+	c, err := decode(v)
+	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	c.authExplicit = isExplicit(v, flags, "auth.mode", "auth-mode")
-	return &c, c.check()
+	return c, nil
 }
+
+func withDefaults() *viper.Viper {
+	v := viper.New()
+	for _, o := range options {
+		v.SetDefault(o.key, o.def)
+	}
+	return v
+}
+
+func decode(v *viper.Viper) (*Config, error) {
+	var c Config
+	hook := mapstructure.ComposeDecodeHookFunc(
+		mapstructure.StringToTimeDurationHookFunc(), listFromText, mapstructure.StringToSliceHookFunc(","))
+	return &c, v.UnmarshalExact(&c, viper.DecodeHook(hook))
+}
+
+func flagName(key string) string { return strings.NewReplacer("_", "-", ".", "-").Replace(key) }
 
 // listFromText reads a list of structures that a flag or the environment gives as
 // JSON.
@@ -292,7 +381,8 @@ func isExplicit(v *viper.Viper, flags *pflag.FlagSet, key, flag string) bool {
 	return v.InConfig(key) || flags.Changed(flag) || bare.BindEnv(key) == nil && bare.IsSet(key)
 }
 
-func (c *Config) check() error {
+// Check returns what is wrong with the values, all of it.
+func (c *Config) Check() error {
 	return errors.Join(
 		among("engine", c.Engine, "local", "memory"),
 		among("sync", c.Sync, "always", "interval", "off"),
@@ -316,6 +406,8 @@ func (c *Config) check() error {
 		inRange("limits.pending", c.Limits.Pending, 1<<20, 1<<40),
 		inRange("limits.connections", c.Limits.Connections, 1, 1<<20),
 		c.checkOBS(),
+		c.checkAgencies(),
+		c.checkNames(),
 		inRange("transfer.batch_records", c.Transfer.BatchRecords, 1, 10_000_000),
 		inRange("transfer.batch_bytes", c.Transfer.BatchBytes, 1<<20, 1<<30),
 		inRange("transfer.workers", c.Transfer.Workers, 1, 1000),
@@ -350,6 +442,31 @@ func (c *Config) checkOBS() error {
 		inRange("transfer.obs.timeout", o.Timeout, time.Second, time.Hour),
 		inRange("transfer.dws.timeout", c.Transfer.DWS.Timeout, time.Second, 24*time.Hour),
 	)
+}
+
+func (c *Config) checkAgencies() error {
+	var errs []error
+	for _, a := range c.Transfer.Agencies {
+		switch {
+		case a.Name == "" || (a.AccessKey == "") != (a.SecretKey == ""):
+			errs = append(errs, fmt.Errorf("transfer.agencies: agency %q needs a name, and both keys or none", a.Name))
+		case a.AccessKey != "" && c.Transfer.OBS.Endpoint == "":
+			errs = append(errs, fmt.Errorf("transfer.agencies: agency %q has keys, and there is no object store that they could be for", a.Name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkNames checks what names the files of transfer tasks.
+func (c *Config) checkNames() error {
+	var errs []error
+	if _, err := time.LoadLocation(c.Transfer.Zone); err != nil {
+		errs = append(errs, fmt.Errorf("transfer.zone: %w", err))
+	}
+	if err := transfer.CheckFileName(c.Transfer.FileName); err != nil {
+		errs = append(errs, fmt.Errorf("transfer.file_name: %w", err))
+	}
+	return errors.Join(errs...)
 }
 
 func among(key, value string, allowed ...string) error {

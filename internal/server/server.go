@@ -1,0 +1,221 @@
+// Package server is the whole of disd in one value: it builds every part of a
+// configuration, connects them, runs them and closes them. Whoever imports it has
+// a server in the process; it listens only when it is told to.
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"disd/internal/api"
+	"disd/internal/auth"
+	"disd/internal/auth/audit"
+	"disd/internal/auth/policy"
+	"disd/internal/config"
+	"disd/internal/cursor"
+	"disd/internal/cursor/group"
+	"disd/internal/monitor"
+	"disd/internal/partition"
+	"disd/internal/quota"
+	"disd/internal/storage"
+	"disd/internal/storage/catalog"
+	"disd/internal/transfer"
+	"disd/internal/transfer/kind"
+)
+
+// Options are what a configuration does not say: what a program or a test that has
+// a server in it may give. Nil and zero mean the ordinary value.
+type Options struct {
+	Version string           // of the program, for the log
+	Logger  *slog.Logger     // default slog.Default
+	Now     func() time.Time // default time.Now
+	Real    func() time.Time // see group.Options; default clock.Wall
+
+	// Engine and Catalog, given together, are served from in place of those that
+	// the configuration names. Close leaves them open.
+	Engine  storage.Engine
+	Catalog catalog.Store
+
+	// Audit is told of what the audit log is for, in place of the configured file.
+	Audit func(audit.Entry)
+
+	// Kinds are the kinds of destinations that transfer tasks may have, in place of
+	// those with what is configured.
+	Kinds kind.Set
+
+	// Agency finds the credentials of an agency, in place of the configured ones.
+	Agency func(project, name string) (kind.Store, error)
+
+	// Collectors are exported with the server's own metrics.
+	Collectors []prometheus.Collector
+
+	Quotas       Quotas
+	MaxRecord    api.RecordLimit // decoded data of one record
+	PasswordCost int             // see auth.Options
+	Tick         time.Duration   // how often transfer tasks are looked after, default 1 s
+}
+
+// Quotas are the limits of the cloud, which hold unless quota.mode is off. Zero
+// means the cloud's.
+type Quotas struct {
+	Streams partition.Quotas // but for its mode
+	Apps    int              // of a project, default 10 000
+	Members int              // of a consumer group, default 1000
+	Tasks   int              // of a stream, default 5
+}
+
+func (o *Options) setDefaults() {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Quotas.Apps == 0 {
+		o.Quotas.Apps = 10_000
+	}
+	if o.Quotas.Members == 0 {
+		o.Quotas.Members = 1000
+	}
+}
+
+// A Server is everything of one configuration. Its parts, and who uses whom:
+//
+//	listener ─► api ─┬─► partition (streams) ───┬─► engine (records)
+//	                 ├─► cursor (apps, groups) ─┴─► catalog (metadata)
+//	                 ├─► transfer (tasks) ──────┤
+//	                 ├─► monitor (figures) ─────┤
+//	                 └─► auth (who may what) ───┘
+//
+// They are opened from right to left and stopped from left to right, so that
+// whoever is still asked can still answer.
+type Server struct {
+	conf *config.Config
+	opts Options
+	log  *slog.Logger
+
+	engine  storage.Engine
+	db      catalog.Store
+	ledger  *quota.Ledger
+	streams *partition.Set
+	apps    *cursor.Apps
+	groups  *group.Coordinator
+	tasks   *transfer.Tasks
+	monitor *monitor.Monitor
+	api     *api.Server
+
+	closers []func() error // in the order in which they were opened
+}
+
+// Open builds the server of a configuration. Nothing runs yet, but requests to
+// Handler are answered. A config.MisuseError when an option cannot be used. The
+// configuration is not changed, and must not be as long as the server is used.
+func Open(c *config.Config, opts Options) (*Server, error) {
+	opts.setDefaults()
+	s := &Server{conf: c, opts: opts, log: opts.Logger}
+	if err := s.open(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Server) open() error {
+	if err := s.openStorage(); err != nil {
+		return err
+	}
+	keys, ids, err := s.openIdentities()
+	if err != nil {
+		return err
+	}
+	trail, err := s.openAudit()
+	if err != nil {
+		return err
+	}
+	s.ledger = quota.New(s.opts.Now)
+	s.monitor = monitor.Open(s.db, monitor.Options{Logger: s.log, Now: s.opts.Now})
+	if err := s.openStreams(ids); err != nil {
+		return err
+	}
+	if err := s.openTasks(keys); err != nil {
+		return err
+	}
+	if err := s.openConsumers(); err != nil {
+		return err
+	}
+	cursors, err := cursor.OpenSealer(s.db)
+	if err != nil {
+		return err
+	}
+	s.api = api.New(api.Options{
+		Engine: s.engine, Streams: s.streams, Cursors: cursors, Tasks: s.tasks, Monitor: s.monitor,
+		Apps: s.apps, Groups: s.groups, Quotas: s.ledger, QuotaMode: s.conf.Quota.Mode, ControlCalls: s.conf.Quota.ControlCalls,
+		ObjectStore: s.conf.Transfer.OBS.Endpoint,
+		Health:      []func() error{s.db.Health},
+
+		Identities: ids, Verifier: s.verifier(ids), Policies: policy.Open(s.db, ids), Audit: trail,
+
+		Now: s.opts.Now, Logger: s.log, Registry: s.registry(),
+		Profiling: s.conf.Profiling,
+		MaxBody:   s.conf.Limits.Body, MaxBodies: s.conf.Limits.Bodies, MaxAnswers: s.conf.Limits.Answers,
+		MaxRecord: s.opts.MaxRecord, EmptyWait: s.conf.EmptyWait,
+	})
+	return nil
+}
+
+func (s *Server) verifier(ids *auth.Directory) *auth.Verifier {
+	a := &s.conf.Auth
+	return auth.NewVerifier(ids, auth.VerifierOptions{
+		ClockWindow: a.ClockWindow, Prefix: a.PathPrefix, Explain: a.Explain, MaxFailures: a.MaxFailures,
+	})
+}
+
+func (s *Server) registry() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	r.MustRegister(s.collectors()...)
+	r.MustRegister(s.opts.Collectors...)
+	return r
+}
+
+// Handler answers requests, with a listener or without one.
+func (s *Server) Handler() http.Handler { return s.api }
+
+// Run does what a server does without being asked, such as retention and the
+// delivery of transfer tasks, until ctx ends. It returns when all of it has ended.
+// It is called once, before Close.
+func (s *Server) Run(ctx context.Context) error {
+	var all errgroup.Group
+	for _, part := range []func(context.Context) error{
+		s.streams.Run, s.api.Run, s.tasks.Run, s.monitor.Run, s.tickGroups,
+	} {
+		all.Go(func() error { return part(ctx) })
+	}
+	return all.Wait()
+}
+
+// Step does at once what Run does for streams and consumer groups in the course of
+// time: by a clock that is given, it is due when the clock says so.
+func (s *Server) Step(ctx context.Context) error {
+	s.groups.Tick()
+	return errors.Join(s.streams.Sweep(ctx), s.streams.AutoScale(ctx), s.streams.ForgetFiles())
+}
+
+// Close closes everything, the last opened first. What was acknowledged is durable
+// then, in every mode of sync. Run and Serve have ended before.
+func (s *Server) Close() error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i]())
+	}
+	s.closers = nil
+	return errors.Join(errs...)
+}
+
+func (s *Server) closeLater(f func() error) { s.closers = append(s.closers, f) }
