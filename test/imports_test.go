@@ -84,7 +84,7 @@ var mayImport = map[string][]string{
 	"internal/storage":                     {},
 	"internal/storage/catalog":             {},
 	"internal/storage/catalog/catalogtest": {"internal/storage/catalog"},
-	"internal/storage/catalog/file":        {"internal/storage/catalog"},
+	"internal/storage/catalog/file":        {"internal/storage/catalog", "internal/storage/vfs"},
 	"internal/storage/memory":              {},
 	"internal/storage/segment":             {"internal/storage/vfs"},
 	"internal/storage/storagetest":         {},

@@ -5,37 +5,53 @@ package file
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"sync"
-	"time"
+	"sync/atomic"
 
 	bolt "go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
+	"disd/internal/storage/vfs"
 )
 
 // formatVersion is part of the file format: the value of key "version" in
-// bucket "_format".
-const formatVersion = "1"
+// bucket "_format". Files of version 1 have no sums, and are upgraded.
+const (
+	formatVersion = "2"
+	formatV1      = "1"
+)
 
 var (
 	formatBucket = []byte("_format")
 	versionKey   = []byte("version")
+	logsKey      = []byte("logs")
+	sumsBucket   = []byte("_sums")
 )
 
-// ErrLocked is returned by Open when another process has the file open.
+// ErrLocked is returned by Read and Open when another process has the file open.
 var ErrLocked = errors.New("catalog is in use by another process")
 
-// ErrVersion is returned by Open for a file of a format it does not know.
+// ErrVersion is returned by Read and Open for a file of a format it does not know.
 var ErrVersion = errors.New("unknown catalog format version")
 
 // A DB is an open catalog. All methods may be called at any time.
 type DB struct {
-	bolt *bolt.DB
+	bolt   *bolt.DB
+	file   *os.File // that of bolt
+	marker *marker  // nil in memory, and when opened for reading
+	logs   Logs     // nil for none
+	number *atomic.Uint64
+	logger *slog.Logger // set with marker
+
+	// Owned by the committer: what the last commit left.
+	tables map[string]sum
+	bond   bond
+	odd    error // why the mark is not written, nil if it is
 
 	mu     sync.Mutex
 	queue  []*call
@@ -53,18 +69,6 @@ type call struct {
 	done chan error
 }
 
-// Open opens the catalog at path, making it if there is none. ErrLocked,
-// ErrVersion, or an error of the file system.
-func Open(path string) (*DB, error) {
-	if err := create(path); err != nil {
-		return nil, err
-	}
-	return open(path, nil, false)
-}
-
-// OpenToRead opens the catalog at path for reading and never writes to it.
-func OpenToRead(path string) (*DB, error) { return open(path, nil, true) }
-
 // OpenMemory opens an empty catalog that lives as long as it is open. It keeps
 // the same promises but durability.
 func OpenMemory() (*DB, error) {
@@ -72,46 +76,31 @@ func OpenMemory() (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make an anonymous file for the catalog: %w", err)
 	}
-	give := func(string, int, os.FileMode) (*os.File, error) { return f, nil }
-	return open(f.Name(), give, false)
-}
-
-func open(path string, give func(string, int, os.FileMode) (*os.File, error), read bool) (*DB, error) {
-	if st, err := os.Stat(path); give == nil && err == nil && st.Size() == 0 {
-		return nil, &storage.CorruptError{File: path, Reason: "file is empty"} // bbolt would take it for a new one
-	}
-	var b *bolt.DB
-	err := guard(path, func() (err error) {
-		b, err = bolt.Open(path, 0o600, &bolt.Options{
-			Timeout:      100 * time.Millisecond,
-			FreelistType: bolt.FreelistMapType,
-			NoSync:       give != nil,
-			OpenFile:     give,
-			ReadOnly:     read,
-		})
-		return err
-	})
-	if errors.Is(err, bolterrors.ErrTimeout) {
-		return nil, fmt.Errorf("%s: %w", path, ErrLocked)
-	}
+	db, err := openFile(f, bolt.Options{NoSync: true})
 	if err != nil {
-		return nil, fmt.Errorf("open catalog %s: %w", path, err)
+		return nil, err
 	}
-	if give != nil {
-		err = b.Update(writeVersion)
+	if err := db.bolt.Update(writeNew); err != nil {
+		return nil, errors.Join(err, db.bolt.Close())
 	}
-	if err == nil {
-		err = guard(path, func() error { return b.View(checkVersion) })
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, errors.Join(err, b.Close()))
-	}
-	db := &DB{bolt: b, wake: make(chan struct{}, 1), done: make(chan struct{})}
-	if read {
-		db.failed = errors.New("opened for reading")
-	}
+	db.tables, db.number = make(map[string]sum), new(atomic.Uint64)
 	go db.commitLoop()
 	return db, nil
+}
+
+// openFile has bbolt open a file, which it closes again.
+func openFile(f *os.File, o bolt.Options) (*DB, error) {
+	o.FreelistType = bolt.FreelistMapType
+	o.OpenFile = func(string, int, os.FileMode) (*os.File, error) { return f, nil }
+	var b *bolt.DB
+	err := guard(f.Name(), func() (err error) {
+		b, err = bolt.Open(f.Name(), 0o600, &o)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &DB{bolt: b, file: f, wake: make(chan struct{}, 1), done: make(chan struct{})}, nil
 }
 
 // guard calls f and makes a CorruptError of a panic or a fault: bbolt believes what
@@ -135,53 +124,55 @@ func guard(path string, f func() error) (err error) {
 // create makes an empty catalog under a temporary name and renames it: bbolt's
 // own first creation can be torn by a crash, this one leaves either no file or
 // a whole one.
-func create(path string) error {
-	if _, err := os.Stat(path); err == nil || !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
+func create(fsys vfs.FS, path string) error {
 	tmp := path + ".tmp"
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := fsys.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	b, err := bolt.Open(tmp, 0o600, &bolt.Options{Timeout: 100 * time.Millisecond})
+	b, err := bolt.Open(tmp, 0o600, nil)
 	if err != nil {
-		return fmt.Errorf("create catalog %s: %w", path, err)
-	}
-	err = errors.Join(b.Update(writeVersion), b.Sync(), b.Close())
-	if err != nil {
-		return fmt.Errorf("create catalog %s: %w", path, err)
-	}
-	if err := os.Rename(tmp, path); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	if err := errors.Join(b.Update(writeNew), b.Sync(), b.Close()); err != nil {
+		return err
+	}
+	if err := fsys.Rename(tmp, path); err != nil {
+		return err
+	}
+	return fsys.SyncDir(filepath.Dir(path))
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-func writeVersion(tx *bolt.Tx) error {
+// writeFormat makes a file one of this version.
+func writeFormat(tx *bolt.Tx, logs bond) error {
 	b, err := tx.CreateBucketIfNotExists(formatBucket)
+	if err == nil {
+		_, err = tx.CreateBucketIfNotExists(sumsBucket)
+	}
 	if err != nil {
 		return err
 	}
-	return b.Put(versionKey, []byte(formatVersion))
+	return errors.Join(b.Put(versionKey, []byte(formatVersion)), b.Put(logsKey, logs.encode()))
 }
 
-func checkVersion(tx *bolt.Tx) error {
-	b := tx.Bucket(formatBucket)
-	if b == nil {
-		return fmt.Errorf("%w: none", ErrVersion)
+func writeNew(tx *bolt.Tx) error { return writeFormat(tx, bond{}) }
+
+// upgrade makes a file that of this version, with the sums of its tables as they
+// were read, and has it name the logs.
+func (db *DB) upgrade() error {
+	if db.logs != nil {
+		db.bond = bond{db.logs.Identity(), db.logs.Durable()}
 	}
-	if v := string(b.Get(versionKey)); v != formatVersion {
-		return fmt.Errorf("%w: %q", ErrVersion, v)
-	}
-	return nil
+	return db.bolt.Update(func(tx *bolt.Tx) error {
+		if err := writeFormat(tx, db.bond); err != nil {
+			return err
+		}
+		for table, s := range db.tables {
+			if err := tx.Bucket(sumsBucket).Put([]byte(table), s.encode(table)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // View is that of catalog.Store.
@@ -191,7 +182,7 @@ func (db *DB) View(fn func(catalog.Tx) error) error {
 
 func (db *DB) view(fn func(*transaction) error) error {
 	return guard(db.bolt.Path(), func() error {
-		return db.bolt.View(func(tx *bolt.Tx) error { return fn(&transaction{tx, db.bolt.Path()}) })
+		return db.bolt.View(func(tx *bolt.Tx) error { return fn(&transaction{tx: tx, path: db.bolt.Path()}) })
 	})
 }
 
@@ -273,44 +264,84 @@ func (db *DB) commitLoop() {
 // tried again without it, because bbolt can only undo a whole transaction.
 func (db *DB) commit(group []*call) {
 	for len(group) > 0 {
-		failed, id, ended := -1, 0, false
-		var cause error
-		err := guard(db.bolt.Path(), func() error {
-			err := db.bolt.Update(func(tx *bolt.Tx) error {
-				id = tx.ID()
-				for i, c := range group {
-					cause = guard(db.bolt.Path(), func() error { return c.fn(&transaction{tx, db.bolt.Path()}) })
-					if cause != nil {
-						failed = i
-						return cause
-					}
-				}
-				return nil
-			})
-			ended = true
-			return err
-		})
-		switch {
-		case failed >= 0:
-			group[failed].done <- cause
-			group = append(group[:failed:failed], group[failed+1:]...)
+		a := attempt{db: db, failed: -1}
+		err := a.run(group)
+		if a.failed >= 0 {
+			group[a.failed].done <- a.cause
+			group = append(group[:a.failed:a.failed], group[a.failed+1:]...)
 			continue
-		case err != nil && ended && !db.wrote(id):
-			db.miss(err)
-			err = fmt.Errorf("commit catalog: %w: %w", storage.ErrUnavailable, err)
-		case err != nil:
-			db.mu.Lock()
-			db.failed, db.broken = err, !ended
-			db.mu.Unlock()
-			err = fmt.Errorf("commit catalog: %w: %w", storage.ErrUnknown, err)
-		default:
-			db.miss(nil)
 		}
+		err = db.settle(&a, err)
 		for _, c := range group {
 			c.done <- err
 		}
 		return
 	}
+}
+
+// An attempt is one bbolt transaction with all calls of a group.
+type attempt struct {
+	db     *DB
+	tx     *transaction
+	id     int
+	failed int   // the call that failed, -1 for none
+	cause  error // why
+	ended  bool  // bbolt returned
+}
+
+func (a *attempt) run(group []*call) error {
+	path := a.db.bolt.Path()
+	return guard(path, func() error {
+		err := a.db.bolt.Update(func(tx *bolt.Tx) error {
+			a.id = tx.ID()
+			a.tx = &transaction{tx: tx, path: path, tables: a.db.tables, bond: a.db.bond, changed: make(map[string]*sum)}
+			for i, c := range group {
+				if a.cause = guard(path, func() error { return c.fn(a.tx) }); a.cause != nil {
+					a.failed = i
+					return a.cause
+				}
+			}
+			return a.tx.seal(a.db.logs)
+		})
+		a.ended = true
+		return err
+	})
+}
+
+// settle notes what became of an attempt whose calls did not fail, and returns what
+// they are to be told.
+func (db *DB) settle(a *attempt, err error) error {
+	switch {
+	case err != nil && a.ended && !db.wrote(a.id):
+		db.miss(err)
+		return fmt.Errorf("commit catalog: %w: %w", storage.ErrUnavailable, err)
+	case err != nil:
+		db.mu.Lock()
+		db.failed, db.broken = err, !a.ended
+		db.mu.Unlock()
+		return fmt.Errorf("commit catalog: %w: %w", storage.ErrUnknown, err)
+	}
+	db.miss(nil)
+	for table, s := range a.tx.changed {
+		db.tables[table] = *s
+	}
+	db.bond = a.tx.bond
+	db.number.Store(uint64(a.id))
+	db.note(uint64(a.id))
+	return nil
+}
+
+// note has the mark know a commit. One that cannot be written costs the catalog
+// nothing but what it would tell after damage.
+func (db *DB) note(id uint64) {
+	if db.marker == nil {
+		return
+	}
+	err := db.marker.note(id)
+	if err != nil && db.odd == nil {
+		db.logger.Error("the mark of the catalog cannot be written", "error", err)
+	}
+	db.odd = err
 }
 
 func (db *DB) miss(err error) {
@@ -323,40 +354,36 @@ func (db *DB) miss(err error) {
 // which comes last and makes everything else count. Without it the transaction
 // only touched pages that are free, and the file is what it was before.
 func (db *DB) wrote(id int) bool {
-	last := id
-	err := db.bolt.View(func(tx *bolt.Tx) error { last = tx.ID(); return nil })
-	return err != nil || last >= id
+	last, err := db.last()
+	return err != nil || last >= uint64(id)
+}
+
+// last returns the number of the transaction that the file shows.
+func (db *DB) last() (id uint64, err error) {
+	err = db.bolt.View(func(tx *bolt.Tx) error { id = uint64(tx.ID()); return nil })
+	return id, err
 }
 
 // Check reads the whole file and returns what is damaged in it.
-func (db *DB) Check() (damage []error) {
-	note := func(err error) {
-		if err != nil {
-			damage = append(damage, err)
-		}
-	}
-	note(db.view(func(tx *transaction) error {
-		return tx.tx.ForEach(func(name []byte, b *bolt.Bucket) error {
-			if string(name) == string(formatBucket) {
-				return nil
+func (db *DB) Check() []error {
+	var c *contents
+	err := db.view(func(tx *transaction) error {
+		metas, err := readMetas(db.file) // tx keeps what they lead to from being written over
+		for _, m := range metas {
+			if m.tx == uint64(tx.tx.ID()) {
+				c, err = readAll(db.file, tx.path, m)
+				return err
 			}
-			return b.ForEach(func(k, raw []byte) error {
-				_, err := tx.doc(string(name), k, raw)
-				note(err)
-				return nil
-			})
-		})
-	}))
-	if len(damage) > 0 {
-		return damage
-	}
-	note(db.view(func(tx *transaction) error {
-		for err := range tx.tx.Check() {
-			note(&storage.CorruptError{File: tx.path, Reason: err.Error()})
 		}
-		return nil
-	}))
-	return damage
+		if err != nil {
+			return err
+		}
+		return &storage.CorruptError{File: tx.path, Reason: "the meta page is damaged"}
+	})
+	if err != nil {
+		return []error{err}
+	}
+	return c.rows
 }
 
 // Close waits for updates under way and closes the file.
@@ -376,5 +403,9 @@ func (db *DB) Close() error {
 	if db.broken {
 		return db.failure() // closing would wait for ever
 	}
-	return db.bolt.Close()
+	err := db.bolt.Close()
+	if db.marker != nil {
+		err = errors.Join(err, db.marker.close())
+	}
+	return err
 }

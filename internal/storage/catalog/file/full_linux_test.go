@@ -18,17 +18,11 @@ import (
 // trace of them, and takes them again when the file does.
 func TestFullDisk(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "catalog.db")
-	if err := create(path); err != nil {
-		t.Fatal(err)
-	}
-	file, err := os.OpenFile(path, os.O_RDWR, 0)
+	db, err := Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, err := open(path, func(string, int, os.FileMode) (*os.File, error) { return file, nil }, false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	file := db.file
 	put(t, db, thing{"a", 1}, "a")
 	reopen(t, file, path, os.O_RDONLY) // a write is an error from here on
 	for range 2 {

@@ -16,6 +16,44 @@ import (
 type transaction struct {
 	tx   *bolt.Tx
 	path string
+
+	// Of one that writes: what the last one left, and the sums of the tables
+	// that this one changes.
+	tables  map[string]sum
+	bond    bond
+	changed map[string]*sum
+}
+
+// sum returns that of a table, to be changed.
+func (t *transaction) sum(table string) *sum {
+	s := t.changed[table]
+	if s == nil {
+		was := t.tables[table]
+		s = &was
+		t.changed[table] = s
+	}
+	return s
+}
+
+// seal writes the sums, and what is known of the logs, beside what they are about.
+func (t *transaction) seal(logs Logs) error {
+	if len(t.changed) == 0 {
+		return nil
+	}
+	for table, s := range t.changed {
+		if err := t.tx.Bucket(sumsBucket).Put([]byte(table), s.encode(table)); err != nil {
+			return err
+		}
+	}
+	if logs == nil {
+		return nil
+	}
+	now := bond{logs.Identity(), logs.Durable()}
+	if now == t.bond {
+		return nil
+	}
+	t.bond = now
+	return t.tx.Bucket(formatBucket).Put(logsKey, now.encode())
 }
 
 func (t *transaction) Get(table string, key []byte) ([]byte, error) {
@@ -35,7 +73,17 @@ func (t *transaction) Put(table string, key, doc []byte) error {
 	if err != nil {
 		return err
 	}
-	return b.Put(key, encodeValue(key, doc))
+	was := b.Get(key)
+	raw := encodeValue(key, doc)
+	if err := b.Put(key, raw); err != nil {
+		return err
+	}
+	s := t.sum(table)
+	if was != nil {
+		s.remove(key, was)
+	}
+	s.add(key, raw)
+	return nil
 }
 
 func (t *transaction) Delete(table string, key []byte) error {
@@ -43,7 +91,15 @@ func (t *transaction) Delete(table string, key []byte) error {
 	if b == nil {
 		return nil
 	}
-	return b.Delete(key)
+	was := b.Get(key)
+	if was == nil {
+		return nil
+	}
+	if err := b.Delete(key); err != nil {
+		return err
+	}
+	t.sum(table).remove(key, was)
+	return nil
 }
 
 func (t *transaction) Ascend(table string, prefix []byte, fn func(key, doc []byte, damage error) error) error {
