@@ -44,6 +44,7 @@ func TestGroup(t *testing.T) {
 		{"G-12", "POST", "apps/g1/consumers", join("B", `"interestedStreamIdList":["0000000000000000000"],`), `{"state":"ERR_SUBSCRIPTION"}`},
 		{"E43-R2", "POST", "apps/g1/consumers", join("", s1), "DIS.4200"},
 		{"E43-R2", "POST", "apps/g1/consumers", join("B", ""), "DIS.4200"},
+		{"E43-R3", "POST", "apps/g1/consumers", join(strings.Repeat("B", 1025), s1), "DIS.4200"},
 		{"E45", "POST", "apps/g1/consumers/A/heartbeats", `{"clientId":"A"}`, "DIS.4200"},
 		{"G-13", "POST", "apps/g1/consumers", join("B", `"streamPattern":"s.*","interestedStream":[],`), `{"state":"OK","subscription":["s1"],"syncDelayedTimeMs":`},
 		{"G-4", "POST", "apps/g1/consumers/A/heartbeats", `{"generation":1}`, `{"state":"JOINING"}`},

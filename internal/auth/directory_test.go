@@ -1096,3 +1096,14 @@ func TestWrongPasswordsAreSlow(t *testing.T) {
 		}
 	}
 }
+
+// TestPasswordsAreForgotten: those that were changed do not fill the memory.
+func TestPasswordsAreForgotten(t *testing.T) {
+	p := newPasswords()
+	for i := range maxKnown + 10 {
+		p.remember(p.digest("secret"), fmt.Sprint("hash ", i))
+	}
+	if n := len(p.known); n > maxKnown || n == 0 {
+		t.Errorf("%d passwords are remembered", n)
+	}
+}

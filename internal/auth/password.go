@@ -97,10 +97,21 @@ func (p *passwords) check(from, password, stored string) bool {
 	if !p.matchesStored(from, password, stored) {
 		return false
 	}
-	p.mu.Lock()
-	p.known[stored] = given
-	p.mu.Unlock()
+	p.remember(given, stored)
 	return true
+}
+
+// maxKnown bounds how many passwords are remembered: each change of one leaves the
+// one before behind.
+const maxKnown = 10_000
+
+func (p *passwords) remember(digest []byte, stored string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.known) >= maxKnown {
+		clear(p.known)
+	}
+	p.known[stored] = digest
 }
 
 // matchesStored compares a password with a stored hash, slowly. At most two such

@@ -97,14 +97,16 @@ func (a *Apps) Create(project, name string) error {
 	})
 }
 
+// mostApps bounds what a project can leave in the catalog, whatever the quota.
+const mostApps = 100_000
+
 func (a *Apps) full(tx catalog.Tx, project string) (bool, error) {
-	if a.opts.MaxApps == 0 {
-		return false, nil
+	keys, err := apps.Keys(tx, catalog.Key{project})
+	if err != nil || len(keys) >= mostApps {
+		return err == nil, err
 	}
-	n := 0
-	err := apps.Each(tx, catalog.Key{project}, func(catalog.Key, App) error { n++; return nil })
-	if err != nil || n < a.opts.MaxApps {
-		return false, err
+	if a.opts.MaxApps == 0 || len(keys) < a.opts.MaxApps {
+		return false, nil
 	}
 	return a.opts.Exceeded == nil || a.opts.Exceeded(project), nil
 }

@@ -114,6 +114,25 @@ type Coordinator struct {
 
 	mu     sync.Mutex // taken after a group's lock, if both are
 	groups map[groupID]*group
+	held   map[string]int // bytes that the members of a project's groups take
+}
+
+// maxHeld bounds what the members of all groups of a project take, in bytes: some
+// 30 000 members that want a stream each.
+const maxHeld = 64 << 20
+
+// hold takes bytes of a project's share of memory, or gives them back.
+func (c *Coordinator) hold(project string, bytes int) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.held[project] + bytes
+	if bytes > 0 && now > maxHeld {
+		return ErrQuota
+	}
+	if c.held[project] = now; now == 0 {
+		delete(c.held, project)
+	}
+	return nil
 }
 
 type groupID struct{ project, app string }
@@ -136,7 +155,7 @@ func New(opts Options) (*Coordinator, error) {
 	if opts.SessionTimeout < minSession {
 		return nil, &field.Error{Field: "session timeout", Reason: fmt.Sprintf("below %v", minSession)}
 	}
-	return &Coordinator{opts: opts, groups: make(map[groupID]*group)}, nil
+	return &Coordinator{opts: opts, groups: make(map[groupID]*group), held: make(map[string]int)}, nil
 }
 
 // Join makes a client a member, or renews what it wants, and starts a round
@@ -177,7 +196,7 @@ func (c *Coordinator) refuse(id groupID, client string) error {
 		}
 		m.contact = now
 		if g.phase == collecting && !m.joined {
-			delete(g.members, client)
+			g.remove(client)
 		}
 		return g.settle(now)
 	})

@@ -2,6 +2,7 @@ package group
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,6 +54,7 @@ type member struct {
 	id         string
 	contact    time.Time // of its last call
 	sub        *subscription
+	bytes      int // of its project's share of memory
 	accelerate bool
 	patience   time.Duration // how long a round waits for it
 	joined     bool          // in the round under way
@@ -87,7 +89,7 @@ func (g *group) expire(now time.Time) bool {
 		idle := g.phase == handout && !m.synced && !now.Before(m.due)
 		if silent || idle {
 			g.c.opts.Logger.Info("consumer expired", "app", g.app, "client", id, "silent", silent)
-			delete(g.members, id)
+			g.remove(id)
 		}
 	}
 	return len(g.members) < before
@@ -141,9 +143,14 @@ func (g *group) waitFor(m *member) {
 func (g *group) join(now time.Time, r JoinRequest, sub *subscription) error {
 	m := g.members[r.ClientID]
 	if m == nil {
-		m = &member{id: r.ClientID, generation: NoGeneration}
-		g.members[m.id] = m
+		m = &member{id: strings.Clone(r.ClientID), generation: NoGeneration}
 	}
+	bytes := memberBytes + len(m.id) + sub.bytes()
+	if err := g.c.hold(g.project, bytes-m.bytes); err != nil {
+		return err
+	}
+	m.bytes = bytes
+	g.members[m.id] = m
 	m.contact, m.sub, m.accelerate, m.patience = now, sub, r.Accelerate, patience(r.RebalanceTimeout)
 	if g.phase != collecting {
 		g.start(now, false)
@@ -153,6 +160,14 @@ func (g *group) join(now time.Time, r JoinRequest, sub *subscription) error {
 		g.waitFor(m)
 	}
 	return g.settle(now)
+}
+
+// remove takes a member out of the group.
+func (g *group) remove(client string) {
+	if m := g.members[client]; m != nil {
+		delete(g.members, client)
+		_ = g.c.hold(g.project, -m.bytes) // giving back is never refused
+	}
 }
 
 func patience(asked time.Duration) time.Duration {
@@ -188,7 +203,7 @@ func (g *group) settle(now time.Time) error {
 		for id, m := range g.members {
 			if !m.joined {
 				g.c.opts.Logger.Info("consumer did not join in time", "app", g.app, "client", id)
-				delete(g.members, id)
+				g.remove(id)
 			}
 		}
 	}
@@ -386,7 +401,7 @@ func (g *group) leave(now time.Time, client string) error {
 	if g.members[client] == nil {
 		return nil
 	}
-	delete(g.members, client)
+	g.remove(client)
 	if g.phase != collecting {
 		g.start(now, false)
 	}

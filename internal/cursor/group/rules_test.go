@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -160,6 +161,7 @@ var rules = []struct {
 			}
 		}
 	}},
+	{"E43-R3", "what a member leaves behind is bounded", testBounds},
 	{"E43-R2", "client id and one of three subscriptions are needed", func(s *script) {
 		for _, r := range []JoinRequest{ask(""), ask("A", streams()), {ClientID: "A", Streams: []string{}, StreamIDs: []string{}}} {
 			if _, err := s.c.Join("p", "g1", r); !errors.Is(err, field.ErrInvalid) {
@@ -946,6 +948,59 @@ func testCommits(s *script) {
 		s.advance(20 * time.Second)
 		s.commits("A", generation, ErrNotMember)
 	})
+}
+
+// testBounds: one project cannot fill the memory with members, whatever they are
+// called and want, and gets back what those that leave had.
+func testBounds(s *script) {
+	name := strings.Repeat("n", maxClientID)
+	s.joins(name)
+	if _, err := s.c.Join("p", "g1", ask(name+"n")); !errors.Is(err, field.ErrInvalid) {
+		s.Errorf("a client id of %d bytes: %v", len(name)+1, err)
+	}
+	same := s.join(ask(name, streams(slices.Repeat([]string{"s1"}, 10_000)...)))
+	if len(same.Subscription) != 1 || len(s.c.groups[groupID{"p", "g1"}].members[name].sub.names) != 1 {
+		s.Errorf("one stream, named often: %d", len(same.Subscription))
+	}
+	large := "(?:a?b?c?){1000}|"
+	if got := s.join(ask("large", pattern(large+"s."))); got.State != JoinErrSubscription {
+		s.Errorf("a pattern of many instructions: %v", got.State)
+	}
+	s.leave(name)
+
+	if err := s.c.hold("p", maxHeld-1<<20); err != nil {
+		s.Fatal(err)
+	}
+	r := func(i int) JoinRequest { return ask(fmt.Sprint(i), pattern("(?:a){1000}|s.")) }
+	n := 0
+	for ; n < 100; n++ {
+		if _, err := s.c.Join("p", fmt.Sprint("g", n%3), r(n)); err != nil {
+			if !errors.Is(err, ErrQuota) {
+				s.Fatal(err)
+			}
+			break
+		}
+	}
+	if n < 10 || n == 100 {
+		s.Fatalf("%d members with large patterns", n)
+	}
+	if _, err := s.c.Join("other", "g0", r(n)); err != nil {
+		s.Errorf("another project: %v", err)
+	}
+	if _, err := s.c.Join("p", "g0", r(0)); err != nil {
+		s.Errorf("a member that joins again: %v", err)
+	}
+	if err := s.c.Leave("p", "g1", "1"); err != nil {
+		s.Fatal(err)
+	}
+	if _, err := s.c.Join("p", "g2", r(n)); err != nil {
+		s.Errorf("when another has left: %v", err)
+	}
+	s.advance(time.Hour)
+	s.c.Step()
+	if s.c.held["p"] != maxHeld-1<<20 || s.c.held["other"] != 0 {
+		s.Errorf("when all have expired %v is held", s.c.held)
+	}
 }
 
 func testQuota(s *script) {

@@ -4,16 +4,31 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 
 	"disd/internal/field"
 )
 
-// check looks at a join alone (E43-R2).
+// maxClientID bounds what a client may call itself, in bytes (E43-R3).
+const maxClientID = 1024
+
+// What a member takes in memory, roughly, beside its name: itself with its place in
+// maps, each stream it wants with its shares, and each instruction of its pattern.
+const (
+	memberBytes      = 1 << 10
+	wantedBytes      = 256
+	instructionBytes = 64
+)
+
+// check looks at a join alone (E43-R2, E43-R3).
 func (r *JoinRequest) check() error {
 	if r.ClientID == "" {
 		return &field.Error{Field: "clientId", Reason: "missing"}
+	}
+	if len(r.ClientID) > maxClientID {
+		return &field.Error{Field: "clientId", Reason: fmt.Sprintf("longer than %d bytes", maxClientID)}
 	}
 	if len(r.Streams) == 0 && len(r.StreamIDs) == 0 && r.Pattern == "" {
 		return &field.Error{Field: "interestedStream", Reason: "neither streams nor a pattern"}
@@ -26,6 +41,7 @@ func (r *JoinRequest) check() error {
 type subscription struct {
 	names, ids []string
 	pattern    *regexp.Regexp // nil for none
+	program    int            // its instructions
 	streams    []wanted
 }
 
@@ -35,15 +51,36 @@ type wanted struct{ id, spelling string }
 // subscribe resolves what a join asks for. An error is a subscription that
 // cannot be (G-12, G-13).
 func subscribe(topology Topology, project string, r JoinRequest) (*subscription, error) {
-	s := &subscription{names: r.Streams, ids: r.StreamIDs}
+	s := &subscription{names: distinct(r.Streams), ids: distinct(r.StreamIDs)}
 	var err error
 	if r.Pattern != "" {
-		if s.pattern, err = compile(r.Pattern); err != nil {
+		if s.pattern, s.program, err = compile(r.Pattern); err != nil {
 			return nil, err
 		}
 	}
 	s.streams, err = s.resolve(topology, project)
 	return s, err
+}
+
+// distinct returns each of some words once, in order.
+func distinct(words []string) (list []string) {
+	seen := make(map[string]bool)
+	for _, w := range words {
+		if !seen[w] {
+			seen[w] = true
+			list = append(list, w)
+		}
+	}
+	return list
+}
+
+// bytes returns what a subscription takes in memory, roughly.
+func (s *subscription) bytes() int {
+	n := s.program * instructionBytes
+	for _, w := range s.streams {
+		n += wantedBytes + len(w.id) + len(w.spelling)
+	}
+	return n
 }
 
 // resolve returns the wanted streams there are now.
@@ -107,25 +144,38 @@ func (s *subscription) spellings() []string {
 // errPattern is a pattern that cannot be evaluated as Java does.
 var errPattern = errors.New("unsupported regular expression")
 
-// maxPattern bounds what a pattern may cost.
-const maxPattern = 4096
+// Bounds of what a pattern may cost: its length in bytes, and its instructions,
+// which repetitions multiply.
+const (
+	maxPattern = 4096
+	maxProgram = 2000
+)
 
 // compile translates a valid Java regular expression that must match the whole
 // name. What Go's engine lacks (look-around, back references, possessive
 // quantifiers) it refuses by itself. What it would read otherwise than Java is
 // refused here.
-func compile(pattern string) (*regexp.Regexp, error) {
+func compile(pattern string) (re *regexp.Regexp, instructions int, err error) {
 	if len(pattern) > maxPattern {
-		return nil, fmt.Errorf("%w: longer than %d bytes", errPattern, maxPattern)
+		return nil, 0, fmt.Errorf("%w: longer than %d bytes", errPattern, maxPattern)
 	}
 	if why := differs(pattern); why != "" {
-		return nil, fmt.Errorf("%w: %s", errPattern, why)
+		return nil, 0, fmt.Errorf("%w: %s", errPattern, why)
 	}
 	// Alone first: "a)|(b" must not become whole by our parentheses.
-	if _, err := regexp.Compile(pattern); err != nil {
-		return nil, fmt.Errorf("%w: %w", errPattern, err)
+	tree, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return nil, 0, fmt.Errorf("%w: %w", errPattern, err)
 	}
-	return regexp.Compile(`\A(?:` + pattern + `)\z`)
+	program, err := syntax.Compile(tree.Simplify())
+	if err != nil {
+		return nil, 0, fmt.Errorf("%w: %w", errPattern, err)
+	}
+	if len(program.Inst) > maxProgram {
+		return nil, 0, fmt.Errorf("%w: it takes %d instructions, more than %d", errPattern, len(program.Inst), maxProgram)
+	}
+	re, err = regexp.Compile(`\A(?:` + pattern + `)\z`)
+	return re, len(program.Inst), err
 }
 
 // differs returns which construct of the pattern means one thing to Java and
