@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 		"internal/partition", "internal/transfer", "internal/storage/catalog/file", "internal/storage/segment", "internal/storage/vfs",
 	},
 
-	"internal/config": {"internal/auth", "internal/partition", "internal/transfer", "internal/transfer/dws", "internal/transfer/kind"},
+	"internal/config": {"internal/auth", "internal/quota", "internal/transfer", "internal/transfer/dws", "internal/transfer/kind"},
 	"internal/server": {
 		"internal/config", "internal/api",
 		"internal/auth", "internal/auth/audit", "internal/auth/certs", "internal/auth/policy",
@@ -57,16 +57,16 @@ var mayImport = map[string][]string{
 	"internal/auth/keyfile": {},
 	"internal/auth/policy":  {"internal/auth", "internal/storage/catalog"},
 
-	"internal/cursor":       {"internal/storage/catalog"},
-	"internal/cursor/group": {"internal/clock", "internal/storage/catalog"},
+	"internal/cursor":       {"internal/quota", "internal/storage/catalog"},
+	"internal/cursor/group": {"internal/clock", "internal/quota", "internal/storage/catalog"},
 	"internal/monitor":      {"internal/clock", "internal/storage/catalog"},
-	"internal/partition":    {"internal/clock", "internal/schema", "internal/storage/catalog"},
+	"internal/partition":    {"internal/clock", "internal/quota", "internal/schema", "internal/storage/catalog"},
 	"internal/quota":        {},
 
 	"internal/schema": {},
 
 	// A kind of destination, and a store, know the words of kinds, never the engine.
-	"internal/transfer":                {"internal/storage/catalog", "internal/transfer/kind"},
+	"internal/transfer":                {"internal/quota", "internal/storage/catalog", "internal/transfer/kind"},
 	"internal/transfer/dli":            {"internal/transfer/kind"},
 	"internal/transfer/dws":            {"internal/transfer/kind"},
 	"internal/transfer/filestore":      {"internal/transfer/kind", "internal/storage/vfs"},

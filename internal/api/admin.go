@@ -10,6 +10,7 @@ import (
 
 	"disd/internal/auth"
 	"disd/internal/field"
+	"disd/internal/quota"
 )
 
 // adminOperations are disd's own administration: who may use it, and the states
@@ -185,24 +186,24 @@ func (s *Server) adminListKeys(*call) (reply, error) {
 }
 
 type excessReply struct {
-	Quota   string `json:"quota"`
-	Project string `json:"project,omitempty"` // none for all that there is no room to tell apart
-	Name    string `json:"name,omitempty"`    // of the stream; of the app, for members
-	Count   int64  `json:"count"`
-	First   string `json:"first"` // RFC 3339
-	Last    string `json:"last"`
+	Quota   quota.Kind `json:"quota"`
+	Project string     `json:"project,omitempty"` // none for all that there is no room to tell apart
+	Name    string     `json:"name,omitempty"`    // of the stream; of the app, for members
+	Count   int64      `json:"count"`
+	First   string     `json:"first"` // RFC 3339
+	Last    string     `json:"last"`
 }
 
 type quotaReply struct {
-	Mode     string        `json:"mode"`
+	Mode     quota.Mode    `json:"mode"`
 	Exceeded []excessReply `json:"exceeded"`
 }
 
 // adminShowQuota reports what the cloud would have refused, or was refused, since
 // the start.
 func (s *Server) adminShowQuota(*call) (reply, error) {
-	out := quotaReply{Mode: s.opts.QuotaMode, Exceeded: []excessReply{}}
-	for _, x := range s.opts.Quotas.List() {
+	out := quotaReply{Mode: s.opts.Quota.Mode, Exceeded: []excessReply{}}
+	for _, x := range s.opts.Quota.Ledger.List() {
 		out.Exceeded = append(out.Exceeded, excessReply{
 			Quota: x.Quota, Project: x.Project, Name: x.Name,
 			Count: x.Count, First: x.First.UTC().Format(time.RFC3339), Last: x.Last.UTC().Format(time.RFC3339),

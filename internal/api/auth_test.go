@@ -22,6 +22,7 @@ import (
 	"disd/internal/auth"
 	"disd/internal/auth/audit"
 	"disd/internal/partition"
+	"disd/internal/quota"
 )
 
 // Two accounts, with one project and some users each.
@@ -427,7 +428,7 @@ func TestUnsignedHeaders(t *testing.T) {
 // TestProjectsOfKeys: SDKs look up the project of a key by a request that is signed
 // over nothing but its date, as often as they start.
 func TestProjectsOfKeys(t *testing.T) {
-	b := newGuardedBench(t, quotas(partition.Enforce, partition.Quotas{}), func(o *setup) {
+	b := newGuardedBench(t, quotas(quota.Enforce, partition.Quotas{}), func(o *setup) {
 		o.Quota.ControlCalls = 1
 	})
 	signed := b.sign("AK-ALICE", "GET", "/v3/projects?name=region-1", "")
@@ -448,7 +449,7 @@ func TestProjectsOfKeys(t *testing.T) {
 // TestGuestsThroughput: what another account does with a stream is the stream's
 // traffic, and uses up no quota of that account.
 func TestGuestsThroughput(t *testing.T) {
-	b := newGuardedBench(t, quotas(partition.Enforce, partition.Quotas{CommonPartitions: 1, Common: partition.Throughput{WriteBytes: 10, ReadBytes: 10}}))
+	b := newGuardedBench(t, quotas(quota.Enforce, partition.Quotas{CommonPartitions: 1, Common: partition.Throughput{WriteBytes: 10, ReadBytes: 10}}))
 	must := func(ak, method, path, body, want string) answerSeen {
 		t.Helper()
 		a := b.as(ak, method, path, body)

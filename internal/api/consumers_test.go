@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"disd/internal/partition"
+	"disd/internal/quota"
 )
 
 // TestGroup is E43 to E46 on the wire, a group of two that forms, moves and ends.
@@ -73,7 +74,7 @@ func TestGroup(t *testing.T) {
 
 // TestGroupQuota is E43-R1 and G-19.
 func TestGroupQuota(t *testing.T) {
-	b := newBench(t, quotas(partition.Enforce, partition.Quotas{}), func(s *setup) { s.Quotas.Members = 3 })
+	b := newBench(t, quotas(quota.Enforce, partition.Quotas{}), func(s *setup) { s.Quotas.Members = 3 })
 	b.want(201, "POST", "/p/streams", `{"stream_name":"s1","partition_count":1}`)
 	b.want(201, "POST", "/p/apps", `{"app_name":"g1"}`)
 	for i := range 4 {

@@ -17,6 +17,7 @@ import (
 	"disd/internal/api"
 	"disd/internal/config"
 	"disd/internal/partition"
+	"disd/internal/quota"
 	"disd/internal/server"
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
@@ -50,8 +51,8 @@ type setup struct {
 }
 
 // quotas sets the mode of quotas, and limits that are not those of the cloud.
-func quotas(mode partition.Mode, limits partition.Quotas) func(*setup) {
-	return func(s *setup) { s.Quota.Mode, s.Quotas.Streams = string(mode), limits }
+func quotas(mode quota.Mode, limits partition.Quotas) func(*setup) {
+	return func(s *setup) { s.Quota.Mode, s.Quotas.Streams = mode, limits }
 }
 
 // A bench is a server on loopback over engines in memory, with everything a test

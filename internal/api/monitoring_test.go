@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"disd/internal/partition"
+	"disd/internal/quota"
 )
 
 // TestMetrics is E32, E33 and section 5 at the HTTP surface.
@@ -73,7 +74,7 @@ func TestMetrics(t *testing.T) {
 // up when it throttles and down when it rests.
 func TestTrafficScales(t *testing.T) { // L-17, L-19
 	const rate = 100 // bytes a second that a partition takes
-	b := newBench(t, quotas(partition.Enforce, partition.Quotas{Common: partition.Throughput{WriteBytes: rate, WriteRecords: 1000, ReadBytes: rate}}))
+	b := newBench(t, quotas(quota.Enforce, partition.Quotas{Common: partition.Throughput{WriteBytes: rate, WriteRecords: 1000, ReadBytes: rate}}))
 	b.want(201, "POST", "/p/streams", create("s", 2, `"auto_scale_enabled":true,"auto_scale_min_partition_count":2,"auto_scale_max_partition_count":9`))
 	record := func(partition, bytes int) string {
 		return fmt.Sprintf(`{"partition_id":%d,"data":%q}`, partition, base64.StdEncoding.EncodeToString(make([]byte, bytes)))
@@ -128,7 +129,7 @@ func TestTrafficScales(t *testing.T) { // L-17, L-19
 
 // TestThrottledMetrics is M-4 with quotas enforced.
 func TestThrottledMetrics(t *testing.T) {
-	b := newBench(t, quotas(partition.Enforce, partition.Quotas{Common: partition.Throughput{WriteBytes: 4, ReadBytes: 1}}))
+	b := newBench(t, quotas(quota.Enforce, partition.Quotas{Common: partition.Throughput{WriteBytes: 4, ReadBytes: 1}}))
 	const records = `{"stream_name":"s","records":[{"data":"ZGF0YQ=="},{"data":"ZGF0YQ=="}]}`
 	b.want(201, "POST", "/p/streams", `{"stream_name":"s","partition_count":1}`)
 	put := b.want(200, "POST", "/p/records", records)

@@ -8,6 +8,7 @@ import (
 
 	"disd/internal/auth"
 	"disd/internal/partition"
+	"disd/internal/quota"
 )
 
 // accounts makes an account of each list of projects.
@@ -25,7 +26,7 @@ func accounts(projects ...[]string) func(*setup) {
 
 func TestRulesPartitionQuota(t *testing.T) {
 	advanced := `"stream_type":"ADVANCED"`
-	w := newWorld(t, quotas(partition.Enforce, partition.Quotas{}), accounts([]string{"proj", "proj2", "proj3"}, []string{"others"}))
+	w := newWorld(t, quotas(quota.Enforce, partition.Quotas{}), accounts([]string{"proj", "proj2", "proj3"}, []string{"others"}))
 	const exceeded = "400 DIS.4308 Insufficient quota."
 	w.converse(
 		ask("Q-1 E3-R3", "POST /p/streams", create("s", 51), exceeded),
@@ -51,7 +52,7 @@ func TestRulesPartitionQuota(t *testing.T) {
 }
 
 func TestRulesScalingQuota(t *testing.T) {
-	w := newWorld(t, quotas(partition.Enforce, partition.Quotas{}))
+	w := newWorld(t, quotas(quota.Enforce, partition.Quotas{}))
 	const often = "400 DIS.4305 Too many stream requests."
 	w.converse(
 		ask("Q-6", "POST /p/streams", create("s", 1), "201"),
@@ -81,7 +82,7 @@ func TestRulesScalingQuota(t *testing.T) {
 }
 
 func TestRulesThroughput(t *testing.T) {
-	w := newWorld(t, quotas(partition.Enforce, partition.Quotas{
+	w := newWorld(t, quotas(quota.Enforce, partition.Quotas{
 		Common: partition.Throughput{WriteBytes: 10, WriteRecords: 3}, Advanced: partition.Throughput{WriteBytes: 1000},
 	}))
 	record := func(partition string, bytes int) string {
@@ -109,7 +110,7 @@ func TestRulesThroughput(t *testing.T) {
 
 // Downloads are paced, and refused only when they would have to wait for long.
 func TestRulesPace(t *testing.T) {
-	w := newWorld(t, quotas(partition.Enforce, partition.Quotas{Common: partition.Throughput{WriteBytes: 100, ReadBytes: 10}}))
+	w := newWorld(t, quotas(quota.Enforce, partition.Quotas{Common: partition.Throughput{WriteBytes: 100, ReadBytes: 10}}))
 	data := base64.StdEncoding.EncodeToString(make([]byte, 10))
 	w.converse(
 		ask("E20-R8", "POST /p/streams", create("s", 2), "201"),
@@ -136,7 +137,7 @@ func TestRulesThroughputDefaults(t *testing.T) {
 		{"Q-16", "COMMON", 1 << 20, 1000},
 		{"Q-17", "ADVANCED", 5 << 20, 2000},
 	} {
-		w := newWorld(t, quotas(partition.Enforce, partition.Quotas{}))
+		w := newWorld(t, quotas(quota.Enforce, partition.Quotas{}))
 		w.want(201, "POST", "/p/streams", create("s", 2, `"stream_type":"`+c.kind+`"`))
 		full := `{"data":"` + base64.StdEncoding.EncodeToString(make([]byte, c.bytes)) + `","partition_id":0}`
 		w.converse(ask(c.rule+" C-70", "POST /p/records", puts(full, `{"data":"AA==","partition_id":0}`), `200 {"failed_record_count":1}`))
@@ -151,7 +152,7 @@ func TestRulesThroughputDefaults(t *testing.T) {
 // Quotas that are off or only watched refuse nothing.
 func TestRulesQuotasOff(t *testing.T) {
 	tight := partition.Quotas{CommonPartitions: 1, ScalingAttempts: 1, Common: partition.Throughput{WriteBytes: 1, WriteRecords: 1, ReadBytes: 1}}
-	for _, mode := range []partition.Mode{partition.Off, partition.Warn} {
+	for _, mode := range []quota.Mode{quota.Off, quota.Warn} {
 		w := newWorld(t, quotas(mode, tight))
 		w.converse(
 			ask("C-70 Q-1", "POST /p/streams", create("s", 2), "201"),
@@ -168,11 +169,11 @@ func TestRulesQuotasOff(t *testing.T) {
 // TestQuotaReport reads what was refused and, which is the same, what would have
 // been, by whom and when.
 func TestQuotaReport(t *testing.T) {
-	for _, mode := range []partition.Mode{partition.Warn, partition.Enforce} {
+	for _, mode := range []quota.Mode{quota.Warn, quota.Enforce} {
 		w := newWorld(t, quotas(mode, partition.Quotas{Common: partition.Throughput{WriteBytes: 100, ReadBytes: 10}}),
 			accounts([]string{"proj"}, []string{"p2"}, []string{"other"}))
 		either := func(warn, enforce string) string {
-			return map[partition.Mode]string{partition.Warn: warn, partition.Enforce: enforce}[mode]
+			return map[quota.Mode]string{quota.Warn: warn, quota.Enforce: enforce}[mode]
 		}
 		report := func(want string) {
 			t.Helper()
@@ -209,10 +210,10 @@ func TestQuotaReport(t *testing.T) {
 // TestRulesControlCalls is Q-20.
 func TestRulesControlCalls(t *testing.T) {
 	const often = "400 DIS.4305 Too many stream requests."
-	limited := func(mode partition.Mode) *world {
+	limited := func(mode quota.Mode) *world {
 		return newWorld(t, quotas(mode, partition.Quotas{}), func(o *setup) { o.Quota.ControlCalls = 3 })
 	}
-	w := limited(partition.Enforce)
+	w := limited(quota.Enforce)
 	w.converse(
 		ask("Q-20 a call", "POST /p/streams", create("s", 1), "201"),
 		ask("Q-20 another", "POST /p/apps", `{"app_name":"a"}`, "201"),
@@ -258,7 +259,7 @@ func TestRulesControlCalls(t *testing.T) {
 		t.Errorf("Q-20: %d calls are reported", got)
 	}
 
-	for mode, want := range map[partition.Mode]int{partition.Off: 0, partition.Warn: 7} {
+	for mode, want := range map[quota.Mode]int{quota.Off: 0, quota.Warn: 7} {
 		w := limited(mode)
 		for i := range 10 {
 			w.converse(ask("Q-20 "+string(mode), "POST /p/apps", fmt.Sprintf(`{"app_name":"a%d"}`, i), "201"))
@@ -267,15 +268,15 @@ func TestRulesControlCalls(t *testing.T) {
 			t.Errorf("Q-20 %s: %d calls are reported, want %d", mode, got, want)
 		}
 	}
-	w = newWorld(t, quotas(partition.Enforce, partition.Quotas{})) // no limit by default
+	w = newWorld(t, quotas(quota.Enforce, partition.Quotas{})) // no limit by default
 	for i := range 100 {
 		w.converse(ask("Q-20 by default", "POST /p/apps", fmt.Sprintf(`{"app_name":"a%d"}`, i), "201"))
 	}
 }
 
 func TestRulesAppQuota(t *testing.T) {
-	mode := partition.Enforce
-	w := newWorld(t, func(s *setup) { s.Quota.Mode, s.Quotas.Apps = string(mode), 2 })
+	mode := quota.Enforce
+	w := newWorld(t, func(s *setup) { s.Quota.Mode, s.Quotas.Apps = mode, 2 })
 	w.converse(
 		ask("Q-5", "POST /p/apps", `{"app_name":"a"}`, "201"),
 		ask("Q-5", "POST /p/apps", `{"app_name":"b"}`, "201"),
@@ -285,8 +286,8 @@ func TestRulesAppQuota(t *testing.T) {
 		ask("Q-5", "DELETE /p/apps/a", "", "204"),
 		ask("Q-5", "POST /p/apps", `{"app_name":"c"}`, "201"),
 	)
-	for mode, want := range map[partition.Mode]int{partition.Warn: 1, partition.Off: 0} {
-		w.edit = append(w.edit, func(s *setup) { s.Quota.Mode = string(mode) })
+	for mode, want := range map[quota.Mode]int{quota.Warn: 1, quota.Off: 0} {
+		w.edit = append(w.edit, func(s *setup) { s.Quota.Mode = mode })
 		w.start(t)
 		w.converse(
 			ask("Q-5 one too many is not refused", "POST /p/apps", `{"app_name":"d"}`, "201"),

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"disd/internal/partition"
+	"disd/internal/quota"
 	"disd/internal/storage"
 )
 
@@ -131,7 +132,7 @@ func TestRulesCreateStream(t *testing.T) {
 // A creation that fails in the engine leaves nothing.
 func TestRulesCreationFails(t *testing.T) {
 	refuse := true
-	w := newWorld(t, quotas(partition.Enforce, partition.Quotas{CommonPartitions: 2}), func(o *setup) {
+	w := newWorld(t, quotas(quota.Enforce, partition.Quotas{CommonPartitions: 2}), func(o *setup) {
 		o.wrap = func(e storage.Engine) storage.Engine { return creationFails{e, &refuse} }
 	})
 	w.converse(
@@ -191,7 +192,7 @@ func TestRulesListStreams(t *testing.T) {
 }
 
 func TestRulesDeleteStream(t *testing.T) {
-	w := newWorld(t, quotas(partition.Enforce, partition.Quotas{CommonPartitions: 1}))
+	w := newWorld(t, quotas(quota.Enforce, partition.Quotas{CommonPartitions: 1}))
 	w.converse(
 		ask("E5", "POST /p/streams", create("s", 1, `"tags":[{"key":"k"}]`), "201"),
 		ask("E5", "GET /p/streams/s", "", `200 {"stream_id":"@id"}`),

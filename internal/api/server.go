@@ -54,8 +54,7 @@ type Options struct {
 
 	Groups *group.Coordinator // required
 
-	Quotas    *quota.Ledger // what exceeded a quota; required
-	QuotaMode string        // off, warn or enforce
+	Quota *quota.Policy // what follows when a quota is exceeded; required
 
 	// ObjectStore is the URL of an object store that clients find in the catalog of
 	// services (E1-R8); default none.
@@ -147,7 +146,7 @@ func New(opts Options) *Server {
 	s.strangers = newBodies(min(strangerBody, opts.MaxBody), strangerBodies, &s.pools)
 	s.results = newBudget(opts.MaxAnswers, int64(putReplySize(maxPutRecords)), &s.pools)
 	s.answers = newBudget(opts.MaxAnswers, fetchCost(storage.Limit{Bytes: opts.MaxRecord.Advanced + maxFetch, Records: maxFetchRecords}), &s.pools)
-	if opts.ControlCalls > 0 && opts.QuotaMode != string(partition.Off) {
+	if opts.ControlCalls > 0 && opts.Quota.On() {
 		s.calls = quota.NewRate(opts.ControlCalls, opts.Now)
 	}
 	s.mount()
@@ -359,11 +358,8 @@ func (s *Server) admit(op operation, c *call) error {
 	if err := s.ids.Enter(c.principal, c.project); err != nil {
 		return detail(err, c.project)
 	}
-	if op.controls() && s.calls != nil && s.calls.Exceeded(c.project) {
-		s.opts.Quotas.Note("calls", c.project, "")
-		if s.opts.QuotaMode == string(partition.Enforce) {
-			return errTooManyCalls
-		}
+	if op.controls() && s.calls != nil && s.calls.Exceeded(c.project) && s.opts.Quota.Exceeded(quota.Calls, c.project, "") {
+		return errTooManyCalls
 	}
 	if op.changes() && !c.principal.CanWrite() {
 		return detail(auth.ErrForbidden, op.name)

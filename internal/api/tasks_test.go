@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"disd/internal/partition"
+	"disd/internal/quota"
 	"disd/internal/transfer/dli"
 	"disd/internal/transfer/dws"
 	"disd/internal/transfer/filestore"
@@ -147,7 +148,7 @@ const taskSchema = `{"type":"record","name":"r","fields":[{"name":"datavalue","t
 
 // newTaskBench has three streams: s of text, j of JSON with a schema, c of CSV.
 func newTaskBench(t *testing.T) *bench {
-	b := newBench(t, quotas(partition.Enforce, partition.Quotas{}))
+	b := newBench(t, quotas(quota.Enforce, partition.Quotas{}))
 	schema, _ := json.Marshal(taskSchema)
 	b.want(201, "POST", "/p/streams", `{"stream_name":"s","partition_count":2}`)
 	b.want(201, "POST", "/p/streams", `{"stream_name":"j","partition_count":1,"data_type":"JSON","data_schema":`+string(schema)+`}`)
@@ -665,7 +666,7 @@ func TestTasksOfAFrozenStream(t *testing.T) { // TC-R5
 // TestTasksAreNoConsumers: delivering needs no app, is no traffic of downloads, and is
 // not slowed down by it.
 func TestTasksAreNoConsumers(t *testing.T) { // D-4
-	b := newBench(t, quotas(partition.Enforce, partition.Quotas{Common: partition.Throughput{ReadBytes: 1}}))
+	b := newBench(t, quotas(quota.Enforce, partition.Quotas{Common: partition.Throughput{ReadBytes: 1}}))
 	b.want(201, "POST", "/p/streams", create("s", 1))
 	b.want(201, "POST", "/p/streams/s/transfer-tasks", taskBody(t, "OBS", "partition_format", `"N/A"`))
 	cursor := b.want(200, "GET", "/p/cursors?stream-name=s&partition-id=0", "").member(t, "partition_cursor").(string)

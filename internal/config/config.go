@@ -22,7 +22,7 @@ import (
 	"github.com/spf13/viper"
 
 	"disd/internal/auth"
-	"disd/internal/partition"
+	"disd/internal/quota"
 	"disd/internal/transfer"
 	"disd/internal/transfer/dws"
 	"disd/internal/transfer/kind"
@@ -59,8 +59,8 @@ type Config struct {
 		Keep int    `mapstructure:"keep"`
 	} `mapstructure:"audit"`
 	Quota struct {
-		Mode         string `mapstructure:"mode"`
-		ControlCalls int    `mapstructure:"control_calls"`
+		Mode         quota.Mode `mapstructure:"mode"`
+		ControlCalls int        `mapstructure:"control_calls"`
 	} `mapstructure:"quota"`
 	Limits struct {
 		Body        int64 `mapstructure:"body"`
@@ -386,7 +386,7 @@ func (c *Config) Check() error {
 	return errors.Join(
 		among("engine", c.Engine, "local", "memory"),
 		among("sync", c.Sync, "always", "interval", "off"),
-		among("auth.mode", string(c.Auth.Mode), string(auth.ModeOpen), string(auth.ModeRequired)),
+		among("auth.mode", c.Auth.Mode, auth.ModeOpen, auth.ModeRequired),
 		inRange("auth.clock_window", c.Auth.ClockWindow, 0, 24*time.Hour),
 		inRange("auth.max_failures", c.Auth.MaxFailures, 0, 1<<30),
 		among("tls.mode", c.TLS.Mode, "off", "auto", "files"),
@@ -394,7 +394,7 @@ func (c *Config) Check() error {
 		inRange("groups.session_timeout", c.Groups.SessionTimeout, 45*time.Second, time.Hour),
 		inRange("audit.size", c.Audit.Size, 1<<20, 1<<40),
 		inRange("audit.keep", c.Audit.Keep, 1, 1000),
-		among("quota.mode", c.Quota.Mode, string(partition.Off), string(partition.Warn), string(partition.Enforce)),
+		among("quota.mode", c.Quota.Mode, quota.Off, quota.Warn, quota.Enforce),
 		inRange("quota.control_calls", c.Quota.ControlCalls, 0, 1<<30),
 		among("log.level", c.Log.Level, "debug", "info", "warn", "error"),
 		among("log.format", c.Log.Format, "text", "json"),
@@ -469,13 +469,18 @@ func (c *Config) checkNames() error {
 	return errors.Join(errs...)
 }
 
-func among(key, value string, allowed ...string) error {
-	for _, a := range allowed {
-		if value == a {
-			return nil
-		}
+func among[T ~string](key string, value T, allowed ...T) error {
+	if slices.Contains(allowed, value) {
+		return nil
 	}
-	return fmt.Errorf("%s is %q, must be one of %s", key, value, strings.Join(allowed, ", "))
+	return fmt.Errorf("%s is %q, must be one of %s", key, value, strings.Join(texts(allowed), ", "))
+}
+
+func texts[T ~string](list []T) (out []string) {
+	for _, v := range list {
+		out = append(out, string(v))
+	}
+	return out
 }
 
 func inRange[T int | int64 | time.Duration](key string, value, low, high T) error {

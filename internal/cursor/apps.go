@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"disd/internal/quota"
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
 )
@@ -57,10 +58,9 @@ type Options struct {
 	Logger *slog.Logger     // default slog.Default
 
 	// MaxApps is the largest number of apps of a project, 0 for no
-	// limit. Exceeded is asked whether one more of a project is refused; nil
-	// refuses.
-	MaxApps  int
-	Exceeded func(project string) bool
+	// limit. Quota decides whether one more is refused; nil never does.
+	MaxApps int
+	Quota   *quota.Policy
 
 	// InUse tells of uses of an app beside its checkpoints, nil for none.
 	InUse func(project, app string) bool
@@ -108,7 +108,7 @@ func (a *Apps) full(tx catalog.Tx, project string) (bool, error) {
 	if a.opts.MaxApps == 0 || len(keys) < a.opts.MaxApps {
 		return false, nil
 	}
-	return a.opts.Exceeded == nil || a.opts.Exceeded(project), nil
+	return a.opts.Quota.Exceeded(quota.Apps, project, ""), nil
 }
 
 // Get returns an app and the ids of the streams on which it has checkpoints

@@ -119,7 +119,7 @@ func (s *Set) autoTarget(info *Info) int {
 // that can take so many bytes. Where nothing is throttled, what the cloud would have
 // throttled counts: a stream must not only ever lose partitions.
 func (s *Set) crowded(load Load, bandwidth float64) bool {
-	if s.opts.Quotas.Mode != Enforce {
+	if !s.opts.Quota.Enforced() {
 		return float64(load.Put) > bandwidth
 	}
 	return load.Throttled > 0 && float64(load.Put) > upShare*bandwidth
@@ -130,7 +130,7 @@ func (i *Info) clamp(n int) int { return max(i.AutoMin, min(n, i.AutoMax)) }
 
 // room returns how many more partitions the quota leaves to a stream's account.
 func (s *Set) room(info *Info) int {
-	if s.opts.Quotas.Mode != Enforce {
+	if !s.opts.Quota.Enforced() {
 		return maxPartitions
 	}
 	s.mu.Lock()

@@ -3,12 +3,14 @@ package partition
 import (
 	"testing"
 	"time"
+
+	"disd/internal/quota"
 )
 
 // TestAutoScale is L-16 to L-20, step by step under the test's clock. Write and read
 // bandwidth of a partition are 100 and 200 bytes a second.
 func TestAutoScale(t *testing.T) {
-	b := newBench(t, Quotas{Mode: Enforce, CommonPartitions: 12, Common: Throughput{WriteBytes: 100, WriteRecords: 100, ReadBytes: 200}})
+	b := newBench(t, quota.Enforce, Quotas{CommonPartitions: 12, Common: Throughput{WriteBytes: 100, WriteRecords: 100, ReadBytes: 200}})
 	var minute, ten Load
 	b.opts.Traffic = func(_ string, minutes int) (Load, bool) {
 		if minutes == 1 {
@@ -73,7 +75,7 @@ func TestAutoScaleClamps(t *testing.T) {
 		{"up to the quota", 3, 1, 9, true, 4, 4},
 		{"no room at all", 3, 1, 9, true, 3, 3},
 	} {
-		b := newBench(t, Quotas{Mode: Enforce, CommonPartitions: test.quota})
+		b := newBench(t, quota.Enforce, Quotas{CommonPartitions: test.quota})
 		b.opts.Traffic = func(string, int) (Load, bool) {
 			if test.up {
 				return Load{Put: 1 << 40, Throttled: 1}, true
@@ -97,8 +99,8 @@ func TestAutoScaleClamps(t *testing.T) {
 // TestAutoScaleWithoutThrottling: in the modes that refuse nothing, a stream grows
 // with traffic that the cloud would have refused.
 func TestAutoScaleWithoutThrottling(t *testing.T) { // L-17
-	for _, mode := range []Mode{Off, Warn} {
-		b := newBench(t, Quotas{Mode: mode, Common: Throughput{WriteBytes: 100}})
+	for _, mode := range []quota.Mode{quota.Off, quota.Warn} {
+		b := newBench(t, mode, Quotas{Common: Throughput{WriteBytes: 100}})
 		var load Load
 		b.opts.Traffic = func(string, int) (Load, bool) { return load, true }
 		if _, err := b.Create(t.Context(), "p", "s", 2, Settings{Type: Common, DataType: Blob, Retention: 24, AutoScale: true, AutoMin: 1, AutoMax: 9}); err != nil {
@@ -120,7 +122,7 @@ func TestAutoScaleWithoutThrottling(t *testing.T) { // L-17
 // it.
 func TestAutoScaleOutside(t *testing.T) { // L-20
 	for _, from := range []int{1, 12} {
-		b := newBench(t, Quotas{Mode: Enforce})
+		b := newBench(t, quota.Enforce, Quotas{})
 		ordinary, known := Load{Put: 20 << 30, Get: 1}, true // idle in one way only
 		b.opts.Traffic = func(string, int) (Load, bool) { return ordinary, known }
 		if _, err := b.Create(t.Context(), "p", "s", from, Settings{Type: Common, DataType: Blob, Retention: 24, AutoScale: true, AutoMin: 2, AutoMax: 9}); err != nil {
@@ -141,7 +143,7 @@ func TestAutoScaleOutside(t *testing.T) { // L-20
 // TestAutoScalePauses is L-18: the pause after an operation in the other direction,
 // also one by hand, and the number of operations in an hour.
 func TestAutoScalePauses(t *testing.T) { // L-18, L-16
-	b := newBench(t, Quotas{Mode: Enforce, CommonPartitions: 1000, Common: Throughput{WriteBytes: 1, ReadBytes: 1}})
+	b := newBench(t, quota.Enforce, Quotas{CommonPartitions: 1000, Common: Throughput{WriteBytes: 1, ReadBytes: 1}})
 	busy := true
 	b.opts.Traffic = func(string, int) (Load, bool) {
 		if busy {

@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"disd/internal/clock"
+	"disd/internal/quota"
 )
 
 // TestDue is the promise of StepRetention: at each time that it names something
 // happens, and nothing before.
 func TestDue(t *testing.T) {
-	b := newBench(t, Quotas{})
+	b := newBench(t, quota.Off, Quotas{})
 	st := b.create("s", 2)
 	start := b.clock.Now()
 	at := func(d time.Duration) time.Time { return start.Add(d) }

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"disd/internal/quota"
 	"disd/internal/storage/catalog"
 )
 
@@ -45,7 +46,7 @@ func (b *bench) stored() (n int) {
 
 // TestFile is E47-R2: the life of a file, over restarts.
 func TestFile(t *testing.T) {
-	b := newBench(t, Quotas{})
+	b := newBench(t, quota.Off, Quotas{})
 	st := b.create("s", 2)
 	b.wantFile(st, FileUnknown)
 	b.piece(st, 0, 2, true) // pieces may arrive in any order
@@ -71,7 +72,7 @@ func TestFile(t *testing.T) {
 
 // TestFileInExpiredPartition is E47-R2 for a partition that is no more.
 func TestFileInExpiredPartition(t *testing.T) {
-	b := newBench(t, Quotas{})
+	b := newBench(t, quota.Off, Quotas{})
 	st := b.create("s", 2)
 	b.piece(st, 1, 0, true)
 	if _, err := b.Scale(t.Context(), st, 1, false); err != nil {
@@ -87,7 +88,7 @@ func TestFileInExpiredPartition(t *testing.T) {
 
 // TestFilesAreForgotten is the end of what is kept about files.
 func TestFilesAreForgotten(t *testing.T) {
-	b := newBench(t, Quotas{})
+	b := newBench(t, quota.Off, Quotas{})
 	st := b.create("s", 1)
 	b.piece(st, 0, 0, false)
 	b.clock.Move(fileMemory)

@@ -4,22 +4,13 @@ import (
 	"math"
 	"sync"
 	"time"
-)
 
-// A Mode says what happens when a quota of the cloud is exceeded (design D15).
-type Mode string
-
-const (
-	Off     Mode = "off"     // nothing; quotas are not even looked at
-	Warn    Mode = "warn"    // it is counted and allowed
-	Enforce Mode = "enforce" // it is refused as the cloud does
+	"disd/internal/quota"
 )
 
 // Quotas are the limits of api.md 1.9 that concern streams. A zero value of a
 // field means its default.
 type Quotas struct {
-	Mode Mode // default Off
-
 	CommonPartitions   int           // per account, default 50
 	AdvancedPartitions int           // per account, default 10
 	ScalingAttempts    int           // per stream and hour, default 5
@@ -41,9 +32,6 @@ func (q Quotas) withDefaults() Quotas {
 		if *field == 0 {
 			*field = def
 		}
-	}
-	if q.Mode == "" {
-		q.Mode = Off
 	}
 	if q.ScalingPause == 0 {
 		q.ScalingPause = time.Hour
@@ -115,7 +103,7 @@ type admission struct {
 
 func (m *limits) begin(l *layout, opts *Options) admission {
 	a := admission{opts: opts}
-	if opts.Quotas.Mode == Off {
+	if !opts.Quota.On() {
 		return a
 	}
 	a.limits, a.info, a.rate, a.now = m, l.info, opts.Quotas.throughput(l.info.Type), opts.Now().UnixMilli()
@@ -142,9 +130,9 @@ func (a *admission) record(id int32, size int) bool {
 			a.refused = make(map[int32]bool)
 		}
 		a.refused[id] = true
-		a.opts.exceeded("throughput", a.info)
+		a.opts.exceeded(quota.Throughput, a.info)
 	}
-	return !a.refused[id] || a.opts.Quotas.Mode != Enforce
+	return !a.refused[id] || !a.opts.Quota.Enforced()
 }
 
 // take takes a record off a partition's allowance, if it has enough: what would be
@@ -169,7 +157,7 @@ const maxReadWait = 5 * time.Second
 // answered. ErrThrottled when that is too long, ErrStreamNotFound.
 func (st *Stream) Pace(id int32) (time.Duration, error) {
 	opts := st.set.opts
-	if opts.Quotas.Mode == Off {
+	if !opts.Quota.On() {
 		return 0, nil
 	}
 	info, err := st.Info()
@@ -181,7 +169,7 @@ func (st *Stream) Pace(id int32) (time.Duration, error) {
 	if b.level >= 0 {
 		return 0, nil
 	}
-	if !opts.exceeded("throughput", info) {
+	if !opts.exceeded(quota.Throughput, info) {
 		b.level = 0 // as if it had waited
 		return 0, nil
 	}
@@ -195,7 +183,7 @@ func (st *Stream) Pace(id int32) (time.Duration, error) {
 // Took notes that a download gave n bytes of a partition.
 func (st *Stream) Took(id int32, n int) {
 	info, err := st.Info()
-	if err != nil || st.set.opts.Quotas.Mode == Off {
+	if err != nil || !st.set.opts.Quota.On() {
 		return
 	}
 	b, _, unlock := st.readBucket(info, id)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"disd/internal/field"
+	"disd/internal/quota"
 )
 
 // maxScalings is how much of the scaling history is kept (E6-R5).
@@ -58,7 +59,7 @@ func (s *Set) tooOften(info *Info, now time.Time) bool {
 		}
 		success = success || !sc.Exceeded && age < q.ScalingPause
 	}
-	return (success || attempts >= q.ScalingAttempts) && s.opts.exceeded("scaling", info)
+	return (success || attempts >= q.ScalingAttempts) && s.opts.exceeded(quota.Scaling, info)
 }
 
 func (s *Set) scaleQuota(info *Info, more int) (free func(), err error) {

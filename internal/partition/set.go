@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"disd/internal/quota"
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
 )
@@ -26,10 +27,8 @@ type Options struct {
 	// account (C-71). By default all projects belong to one.
 	Account func(project string) string
 
-	// Exceeded is called whenever a quota was exceeded, in modes Warn and
-	// Enforce, with its name ("partitions", "scaling", "throughput") and by
-	// which stream.
-	Exceeded func(quota, project, stream string)
+	// Quota decides what follows when one of Quotas is exceeded; nil never refuses.
+	Quota *quota.Policy
 
 	// Traffic returns what a stream carried in the last finished minutes, false
 	// when that is not known. Without it streams do not scale by themselves.
@@ -41,14 +40,8 @@ type Options struct {
 }
 
 // exceeded reports whether a quota that a stream exceeded must be refused.
-func (o *Options) exceeded(quota string, info *Info) bool {
-	if o.Quotas.Mode == Off {
-		return false
-	}
-	if o.Exceeded != nil {
-		o.Exceeded(quota, info.Project, info.Name)
-	}
-	return o.Quotas.Mode == Enforce
+func (o *Options) exceeded(kind quota.Kind, info *Info) bool {
+	return o.Quota.Exceeded(kind, info.Project, info.Name)
 }
 
 var (
@@ -286,11 +279,11 @@ func (s *Set) reserve(info *Info) (undo func(), err error) {
 // takeQuota reserves n more partitions for the stream's account, or returns
 // ErrQuota. s.mu is held, and must be when free is called.
 func (s *Set) takeQuota(info *Info, n int) (free func(), err error) {
-	if s.opts.Quotas.Mode == Off {
+	if !s.opts.Quota.On() {
 		return func() {}, nil
 	}
 	a := account{s.opts.Account(info.Project), info.Type}
-	if s.usedLocked(a)+n > s.opts.Quotas.partitions(info.Type) && s.opts.exceeded("partitions", info) {
+	if s.usedLocked(a)+n > s.opts.Quotas.partitions(info.Type) && s.opts.exceeded(quota.Partitions, info) {
 		return nil, ErrQuota
 	}
 	s.reserved[a] += n

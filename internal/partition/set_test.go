@@ -11,6 +11,7 @@ import (
 
 	"disd/internal/clock"
 	"disd/internal/field"
+	"disd/internal/quota"
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
 	catalogfile "disd/internal/storage/catalog/file"
@@ -24,10 +25,11 @@ type bench struct {
 	clock  *clock.Clock
 	engine storage.Engine
 	db     catalog.Store
+	quota  *quota.Policy
 	quotas Quotas
 }
 
-func newBench(t *testing.T, quotas Quotas) *bench {
+func newBench(t *testing.T, mode quota.Mode, quotas Quotas) *bench {
 	t.Helper()
 	c := clock.At(time.UnixMilli(1795424828504))
 	db, err := catalogfile.OpenMemory()
@@ -36,7 +38,7 @@ func newBench(t *testing.T, quotas Quotas) *bench {
 	}
 	engine := memory.Open(memory.Options{Now: c.Now})
 	t.Cleanup(func() { engine.Close(); db.Close() })
-	b := &bench{t: t, clock: c, engine: engine, db: db, quotas: quotas}
+	b := &bench{t: t, clock: c, engine: engine, db: db, quota: &quota.Policy{Mode: mode}, quotas: quotas}
 	b.restart()
 	return b
 }
@@ -44,7 +46,7 @@ func newBench(t *testing.T, quotas Quotas) *bench {
 // restart opens the set anew over the same engine and catalog.
 func (b *bench) restart() {
 	b.t.Helper()
-	set, err := Open(b.t.Context(), b.engine, b.db, Options{Now: b.clock.Now, Quotas: b.quotas})
+	set, err := Open(b.t.Context(), b.engine, b.db, Options{Now: b.clock.Now, Quotas: b.quotas, Quota: b.quota})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -112,7 +114,7 @@ func (b *bench) read(st *Stream, id int32) (data []string) {
 // TestRouting is E19-R2 and E20-R6: what decides on the partition, and which
 // keys are kept.
 func TestRouting(t *testing.T) {
-	b := newBench(t, Quotas{})
+	b := newBench(t, quota.Off, Quotas{})
 	st := b.create("s", 5)
 	out := b.put(st,
 		Put{Partition: 2, Hash: 0, Key: []byte("user-1"), Data: []byte("a")},                       // the partition wins
@@ -143,7 +145,7 @@ func TestRouting(t *testing.T) {
 
 // TestScaling walks through L-8 to L-12.
 func TestScaling(t *testing.T) {
-	b := newBench(t, Quotas{})
+	b := newBench(t, quota.Off, Quotas{})
 	st := b.create("s", 3)
 	b.put(st, to(0, "0a"), to(1, "1a"), to(2, "2a"))
 	scale := func(target int) {
@@ -219,7 +221,7 @@ func (b *bench) sweepNow() {
 
 // TestRetention is L-15: never less than the retention, record by record.
 func TestRetention(t *testing.T) {
-	b := newBench(t, Quotas{})
+	b := newBench(t, quota.Off, Quotas{})
 	st := b.create("s", 1)
 	b.put(st, to(0, "a"))
 	b.clock.Move(time.Hour)
@@ -285,7 +287,7 @@ func (l watchedLog) Bounds() (oldest, next storage.Seq) {
 // TestReopenedDuringSweep scales up, and stores a record in a partition that was
 // expired, while retention is being applied. It is kept.
 func TestReopenedDuringSweep(t *testing.T) {
-	b := newBench(t, Quotas{})
+	b := newBench(t, quota.Off, Quotas{})
 	e := &watched{b.engine, func(storage.LogID) {}}
 	b.engine = e
 	b.restart()
@@ -313,7 +315,7 @@ func TestReopenedDuringSweep(t *testing.T) {
 }
 
 func TestScalingRate(t *testing.T) {
-	b := newBench(t, Quotas{Mode: Enforce, CommonPartitions: 4})
+	b := newBench(t, quota.Enforce, Quotas{CommonPartitions: 4})
 	st := b.create("s", 1)
 	try := func(target int, auto bool, want error) {
 		t.Helper()
@@ -345,7 +347,7 @@ func TestScalingRate(t *testing.T) {
 
 // TestQuota is Q-1, Q-2 and C-71.
 func TestQuota(t *testing.T) {
-	b := newBench(t, Quotas{Mode: Enforce, CommonPartitions: 4, AdvancedPartitions: 1})
+	b := newBench(t, quota.Enforce, Quotas{CommonPartitions: 4, AdvancedPartitions: 1})
 	st := b.create("a", 3)
 	create := func(name, kind string, n int, want error) {
 		t.Helper()
@@ -371,7 +373,7 @@ func TestQuota(t *testing.T) {
 // TestMaxPartitions: a count that no machine can bear is refused also without
 // quotas.
 func TestMaxPartitions(t *testing.T) {
-	b := newBench(t, Quotas{})
+	b := newBench(t, quota.Off, Quotas{})
 	if _, err := b.Create(t.Context(), "p", "s", 1<<31-1, Settings{Type: Common, DataType: Blob, Retention: 24}); err != ErrQuota {
 		t.Errorf("create: %v", err)
 	}
@@ -381,7 +383,7 @@ func TestMaxPartitions(t *testing.T) {
 }
 
 func TestCreateAndDelete(t *testing.T) {
-	b := newBench(t, Quotas{})
+	b := newBench(t, quota.Off, Quotas{})
 	st := b.create("s", 2)
 	first := b.info(st)
 	if _, err := b.Create(t.Context(), "p", "s", 1, Settings{Type: Common, DataType: Blob, Retention: 24}); err != ErrStreamExists {
@@ -412,7 +414,7 @@ func TestCreateAndDelete(t *testing.T) {
 
 // TestConcurrentCreation: of many creations of one name exactly one succeeds.
 func TestConcurrentCreation(t *testing.T) {
-	b := newBench(t, Quotas{})
+	b := newBench(t, quota.Off, Quotas{})
 	var mu sync.Mutex
 	won := 0
 	var wg sync.WaitGroup
@@ -437,7 +439,7 @@ func TestConcurrentCreation(t *testing.T) {
 // TestDamagedStream: a stream whose description is damaged keeps no other one from
 // being used, and its name is not given away.
 func TestDamagedStream(t *testing.T) {
-	b := newBench(t, Quotas{})
+	b := newBench(t, quota.Off, Quotas{})
 	b.create("a", 1)
 	b.create("b", 1)
 	err := b.db.Update(func(tx catalog.Tx) error {
@@ -464,7 +466,7 @@ func (stuck) Remove(context.Context, storage.LogID) error { return storage.ErrUn
 // TestInterruptedCreation: what a crash left of a creation is removed by the
 // next start that can, and logs that nobody knows are left alone.
 func TestInterruptedCreation(t *testing.T) {
-	b := newBench(t, Quotas{})
+	b := newBench(t, quota.Off, Quotas{})
 	half := []storage.LogID{{Stream: "half", Partition: 0}, {Stream: "half", Partition: 1}}
 	foreign := storage.LogID{Stream: "foreign"}
 	err := errors.Join(
@@ -502,7 +504,7 @@ func (e held) Append(ctx context.Context, batches []*storage.Batch) {
 // TestUploadSeesOneLayout: what an upload saw holds until it is stored, and all of its
 // records go by it.
 func TestUploadSeesOneLayout(t *testing.T) { // L-12
-	b := newBench(t, Quotas{})
+	b := newBench(t, quota.Off, Quotas{})
 	turn := make(chan struct{})
 	b.engine = held{b.engine, turn}
 	b.restart()
@@ -547,7 +549,7 @@ func TestUploadSeesOneLayout(t *testing.T) { // L-12
 }
 
 func TestScalingUnderLoad(t *testing.T) { // L-12
-	b := newBench(t, Quotas{})
+	b := newBench(t, quota.Off, Quotas{})
 	st := b.create("s", 2)
 	done := make(chan struct{})
 	var wg sync.WaitGroup
@@ -604,7 +606,7 @@ func TestScalingUnderLoad(t *testing.T) { // L-12
 
 // TestThrottle is E19-R10.
 func TestThrottle(t *testing.T) {
-	b := newBench(t, Quotas{Mode: Enforce, Common: Throughput{WriteBytes: 10, WriteRecords: 3, ReadBytes: 10}})
+	b := newBench(t, quota.Enforce, Quotas{Common: Throughput{WriteBytes: 10, WriteRecords: 3, ReadBytes: 10}})
 	st := b.create("s", 2)
 	errs := func(out []Outcome) (s string) {
 		for _, o := range out {
@@ -639,7 +641,7 @@ func TestThrottle(t *testing.T) {
 
 // TestPace is E20-R8.
 func TestPace(t *testing.T) {
-	b := newBench(t, Quotas{Mode: Enforce, Common: Throughput{ReadBytes: 10}})
+	b := newBench(t, quota.Enforce, Quotas{Common: Throughput{ReadBytes: 10}})
 	st := b.create("s", 1)
 	if d, err := st.Pace(0); d != 0 || err != nil {
 		t.Errorf("a full bucket: %v, %v", d, err)
@@ -661,7 +663,7 @@ func TestPace(t *testing.T) {
 }
 
 func TestSettings(t *testing.T) {
-	b := newBench(t, Quotas{})
+	b := newBench(t, quota.Off, Quotas{})
 	const schema = `{"type":"record","name":"R","fields":[{"name":"a","type":"string"}]}`
 	for _, test := range []struct {
 		name string
@@ -693,7 +695,7 @@ func TestSettings(t *testing.T) {
 
 // TestUpdate is E8-R2: the resulting stream is what is checked.
 func TestUpdate(t *testing.T) {
-	b := newBench(t, Quotas{})
+	b := newBench(t, quota.Off, Quotas{})
 	st := b.create("s", 1)
 	schema, typ, blob, on, low, high := `{"type":"record","name":"R","fields":[{"name":"a","type":"string"}]}`, JSON, Blob, true, 2, 5
 	update := func(c Change, want error) {

@@ -21,7 +21,7 @@ const (
 // A Place is where a quota was exceeded. One without a project stands for all
 // that a Ledger has no room for.
 type Place struct {
-	Quota   string // partitions, scaling, throughput, apps, tasks, members or calls
+	Quota   Kind
 	Project string
 	Name    string // of the stream; of the app, for members; "" for apps and calls
 }
@@ -39,16 +39,16 @@ type Ledger struct {
 
 	mu     sync.Mutex
 	excess map[Place]*Excess
-	totals map[string]int64 // by quota
+	totals map[Kind]int64
 }
 
 // New returns an empty ledger; now is its clock.
 func New(now func() time.Time) *Ledger {
-	return &Ledger{now: now, excess: make(map[Place]*Excess), totals: make(map[string]int64)}
+	return &Ledger{now: now, excess: make(map[Place]*Excess), totals: make(map[Kind]int64)}
 }
 
 // Note counts that a quota was exceeded, and where.
-func (l *Ledger) Note(quota, project, name string) {
+func (l *Ledger) Note(quota Kind, project, name string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now()
@@ -86,7 +86,7 @@ func (l *Ledger) List() []Excess {
 }
 
 // Totals returns how often each quota was exceeded, wherever.
-func (l *Ledger) Totals() map[string]int64 {
+func (l *Ledger) Totals() map[Kind]int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return maps.Clone(l.totals)

@@ -63,3 +63,42 @@ func TestRateMemory(t *testing.T) {
 		t.Error("a sweep gave a project new calls")
 	}
 }
+
+// TestLedgerKeepsNoLongNames: a name that is too long has no place of its own even
+// while there is room for more.
+func TestLedgerKeepsNoLongNames(t *testing.T) {
+	l := New(time.Now)
+	l.Note(Apps, strings.Repeat("p", maxText), "s")
+	l.Note(Apps, strings.Repeat("p", maxText-1), "s")
+	list := l.List()
+	if len(list) != 2 || list[0].Place != (Place{Quota: Apps}) || list[1].Name != "s" {
+		t.Errorf("%+v", list)
+	}
+}
+
+// TestPolicy: nil and Off look at nothing, Warn counts, Enforce refuses what it
+// counts.
+func TestPolicy(t *testing.T) { // C-70
+	for _, tt := range []struct {
+		policy       *Policy
+		on, enforced bool
+		refused      bool
+		counted      int64
+	}{
+		{policy: nil},
+		{policy: &Policy{}},
+		{policy: &Policy{Mode: Off, Ledger: New(time.Now)}},
+		{policy: &Policy{Mode: Warn}, on: true},
+		{policy: &Policy{Mode: Warn, Ledger: New(time.Now)}, on: true, counted: 1},
+		{policy: &Policy{Mode: Enforce}, on: true, enforced: true, refused: true},
+		{policy: &Policy{Mode: Enforce, Ledger: New(time.Now)}, on: true, enforced: true, refused: true, counted: 1},
+	} {
+		p := tt.policy
+		if p.On() != tt.on || p.Enforced() != tt.enforced || p.Exceeded(Calls, "p", "") != tt.refused {
+			t.Errorf("%+v: on %v, enforced %v", p, p.On(), p.Enforced())
+		}
+		if p != nil && p.Ledger != nil && p.Ledger.Totals()[Calls] != tt.counted {
+			t.Errorf("%+v: counted %v", p, p.Ledger.Totals())
+		}
+	}
+}

@@ -15,23 +15,13 @@ import (
 func (s *Server) openConsumers() (err error) {
 	apps := cursor.Options{
 		Now: s.opts.Now, Logger: s.log,
+		MaxApps: s.opts.Quotas.Apps, Quota: s.quota,
 		InUse: func(project, app string) bool { return s.groups.HasLiveMembers(project, app) },
 	}
 	groups := group.Options{
 		Now: s.opts.Now, Real: s.opts.Real, Logger: s.log, SessionTimeout: s.conf.Groups.SessionTimeout,
 		Generations: group.NewGenerations(s.db),
-	}
-	if s.conf.Quota.Mode != string(partition.Off) {
-		enforce := s.conf.Quota.Mode == string(partition.Enforce)
-		apps.MaxApps, groups.MaxMembers = s.opts.Quotas.Apps, s.opts.Quotas.Members
-		apps.Exceeded = func(project string) bool {
-			s.ledger.Note("apps", project, "")
-			return enforce
-		}
-		groups.Exceeded = func(project, app string) bool {
-			s.ledger.Note("members", project, app)
-			return enforce
-		}
+		MaxMembers:  s.opts.Quotas.Members, Quota: s.quota,
 	}
 	s.apps = cursor.OpenApps(s.db, apps)
 	groups.Topology = topology{s.apps, s.streams}

@@ -12,7 +12,7 @@ import (
 
 // collectors are the metrics of the parts.
 func (s *Server) collectors() []prometheus.Collector {
-	all := []prometheus.Collector{quotaCollector{s.ledger}, taskCollector{s.tasks}}
+	all := []prometheus.Collector{quotaCollector{s.quota.Ledger}, taskCollector{s.tasks}}
 	if local, ok := s.engine.(*segment.Engine); ok {
 		all = append(all, collector{local})
 	}
@@ -139,7 +139,7 @@ type quotaCollector struct{ ledger *quota.Ledger }
 func (c quotaCollector) Describe(out chan<- *prometheus.Desc) { out <- quotaExceeded }
 
 func (c quotaCollector) Collect(out chan<- prometheus.Metric) {
-	for quota, n := range c.ledger.Totals() {
-		out <- prometheus.MustNewConstMetric(quotaExceeded, prometheus.CounterValue, float64(n), quota)
+	for kind, n := range c.ledger.Totals() {
+		out <- prometheus.MustNewConstMetric(quotaExceeded, prometheus.CounterValue, float64(n), string(kind))
 	}
 }

@@ -65,10 +65,10 @@ type Options struct {
 // Quotas are the limits of the cloud, which hold unless quota.mode is off. Zero
 // means the cloud's.
 type Quotas struct {
-	Streams partition.Quotas // but for its mode
-	Apps    int              // of a project, default 10 000
-	Members int              // of a consumer group, default 1000
-	Tasks   int              // of a stream, default 5
+	Streams partition.Quotas
+	Apps    int // of a project, default 10 000
+	Members int // of a consumer group, default 1000
+	Tasks   int // of a stream, default 5
 }
 
 func (o *Options) setDefaults() {
@@ -103,7 +103,7 @@ type Server struct {
 
 	engine  storage.Engine
 	db      catalog.Store
-	ledger  *quota.Ledger
+	quota   *quota.Policy
 	streams *partition.Set
 	apps    *cursor.Apps
 	groups  *group.Coordinator
@@ -138,7 +138,7 @@ func (s *Server) open() error {
 	if err != nil {
 		return err
 	}
-	s.ledger = quota.New(s.opts.Now)
+	s.quota = &quota.Policy{Mode: s.conf.Quota.Mode, Ledger: quota.New(s.opts.Now)}
 	s.monitor = monitor.Open(s.db, monitor.Options{Logger: s.log, Now: s.opts.Now})
 	if err := s.openStreams(ids); err != nil {
 		return err
@@ -155,7 +155,7 @@ func (s *Server) open() error {
 	}
 	s.api = api.New(api.Options{
 		Engine: s.engine, Streams: s.streams, Cursors: cursors, Tasks: s.tasks, Monitor: s.monitor,
-		Apps: s.apps, Groups: s.groups, Quotas: s.ledger, QuotaMode: s.conf.Quota.Mode, ControlCalls: s.conf.Quota.ControlCalls,
+		Apps: s.apps, Groups: s.groups, Quota: s.quota, ControlCalls: s.conf.Quota.ControlCalls,
 		ObjectStore: s.conf.Transfer.OBS.Endpoint,
 		Health:      []func() error{s.db.Health},
 

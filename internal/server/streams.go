@@ -14,13 +14,11 @@ import (
 
 // openStreams opens the streams. What other packages keep of a stream goes with it.
 func (s *Server) openStreams(ids *auth.Directory) (err error) {
-	quotas := s.opts.Quotas.Streams
-	quotas.Mode = partition.Mode(s.conf.Quota.Mode)
 	s.streams, err = partition.Open(context.Background(), s.engine, s.db, partition.Options{
 		Now:      s.opts.Now,
 		Logger:   s.log,
-		Quotas:   quotas,
-		Exceeded: s.ledger.Note,
+		Quotas:   s.opts.Quotas.Streams,
+		Quota:    s.quota,
 		Account:  ids.Account,
 		OnDelete: []func(catalog.Tx, string) error{cursor.ForgetStream, policy.Forget, transfer.ForgetStream, monitor.Forget},
 		Traffic: func(streamID string, minutes int) (partition.Load, bool) {

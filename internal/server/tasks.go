@@ -56,13 +56,8 @@ func (s *Server) openTasks(keys *auth.Keyring) error {
 		Manifest: t.Manifest,
 		Kinds:    kinds,
 		Tick:     s.opts.Tick,
-		Quota:    s.opts.Quotas.Tasks,
-		Exceeded: func(project, stream string) bool {
-			if s.conf.Quota.Mode != string(partition.Off) {
-				s.ledger.Note("tasks", project, stream)
-			}
-			return s.conf.Quota.Mode == string(partition.Enforce)
-		},
+		MaxTasks: s.opts.Quotas.Tasks,
+		Quota:    s.quota,
 	})
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"disd/internal/quota"
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
 	"disd/internal/transfer/kind"
@@ -256,7 +257,7 @@ func (t *Tasks) reserve(row *Task, stream kind.Stream) (free func(), err error) 
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	names := t.byID[row.StreamID]
-	if len(names) >= t.opts.Quota && t.opts.Exceeded(stream.Project, stream.Name) {
+	if len(names) >= t.opts.MaxTasks && t.opts.Quota.Exceeded(quota.Tasks, stream.Project, stream.Name) {
 		return nil, ErrTaskQuota
 	}
 	if _, taken := names[row.Name]; taken {

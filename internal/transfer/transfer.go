@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"disd/internal/quota"
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
 	"disd/internal/transfer/kind"
@@ -58,11 +59,10 @@ type Options struct {
 	Now    func() time.Time // default time.Now
 	Logger *slog.Logger     // default slog.Default
 
-	// Quota is the number of tasks a stream may have, default 5. When a
-	// task would exceed it, Exceeded is asked whether to refuse it to that
-	// stream; nil never does.
-	Quota    int
-	Exceeded func(project, stream string) bool
+	// MaxTasks is the number of tasks a stream may have, default 5. Quota
+	// decides whether one more is refused; nil never does.
+	MaxTasks int
+	Quota    *quota.Policy
 
 	// Keys encrypt passwords at rest, 32 bytes each: the first one seals, all of
 	// them open, and Open seals anew what another one sealed. By default a random
@@ -88,14 +88,11 @@ func (o *Options) setDefaults() {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	if o.Exceeded == nil {
-		o.Exceeded = func(string, string) bool { return false }
-	}
 	if o.Zone == nil {
 		o.Zone = time.UTC
 	}
 	setDefault(&o.FileName, kind.DefaultFileName)
-	setDefault(&o.Quota, 5)
+	setDefault(&o.MaxTasks, 5)
 	setDefault(&o.Workers, 4)
 	setDefault(&o.MaxBytes, 64<<20)
 	setDefault(&o.MaxRecords, 100_000)
@@ -206,7 +203,7 @@ func (t *Tasks) removeLocked(streamID, name string) {
 func (t *Tasks) Kinds() kind.Set { return t.opts.Kinds }
 
 // Quota is how many tasks a stream may have (E23).
-func (t *Tasks) Quota() int { return t.opts.Quota }
+func (t *Tasks) Quota() int { return t.opts.MaxTasks }
 
 // ForgetStream removes all tasks of a stream, within the transaction that
 // deletes it (E5-R5). Their runs end by themselves.

@@ -15,6 +15,7 @@ import (
 
 	"disd/internal/clock"
 	"disd/internal/field"
+	"disd/internal/quota"
 )
 
 // Errors of groups. All but ErrQuota are told to commits only (G-2).
@@ -100,10 +101,9 @@ type Options struct {
 	SessionTimeout time.Duration
 
 	// MaxMembers is the largest number of members of a group, 0 for no
-	// limit. Exceeded is asked whether one more of an app is refused; nil
-	// refuses.
+	// limit. Quota decides whether one more is refused; nil never does.
 	MaxMembers int
-	Exceeded   func(project, app string) bool
+	Quota      *quota.Policy
 }
 
 // A Coordinator keeps the groups of a server, in memory: after a restart they

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"disd/internal/clock"
+	"disd/internal/quota"
 )
 
 // A phase is what a group is doing. An empty group does not exist.
@@ -182,7 +183,7 @@ func (g *group) full() bool {
 	if opts.MaxMembers == 0 || len(g.members) < opts.MaxMembers {
 		return false
 	}
-	return opts.Exceeded == nil || opts.Exceeded(g.project, g.app)
+	return opts.Quota.Exceeded(quota.Members, g.project, g.app)
 }
 
 // syncDelay is how long a member that has joined waits before it asks for its

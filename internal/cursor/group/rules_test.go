@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"disd/internal/field"
+	"disd/internal/quota"
 )
 
 // A script talks to a coordinator about group g1 of project p, in which a
@@ -1005,13 +1006,13 @@ func testBounds(s *script) {
 
 func testQuota(s *script) {
 	t := s.T
-	full := func(t *testing.T, exceeded func(string, string) bool) *script {
-		s := newScript(t, func(o *Options) { o.MaxMembers, o.Exceeded = 2, exceeded })
+	full := func(t *testing.T, p *quota.Policy) *script {
+		s := newScript(t, func(o *Options) { o.MaxMembers, o.Quota = 2, p })
 		s.form("A", "B")
 		return s
 	}
 	t.Run("enforced", func(t *testing.T) {
-		s := full(t, nil)
+		s := full(t, &quota.Policy{Mode: quota.Enforce})
 		if _, err := s.c.Join("p", "g1", ask("C")); !errors.Is(err, ErrQuota) {
 			t.Errorf("join of a third: %v", err)
 		}
@@ -1021,12 +1022,16 @@ func testQuota(s *script) {
 		s.joins("C")
 	})
 	t.Run("counted", func(t *testing.T) {
-		var by []string
-		s := full(t, func(project, app string) bool { by = append(by, project+"/"+app); return false })
+		p := &quota.Policy{Mode: quota.Warn, Ledger: quota.New(time.Now)}
+		s := full(t, p)
 		s.joins("A", "C")
-		if !slices.Equal(by, []string{"p/g1"}) {
+		if by := p.Ledger.List(); len(by) != 1 || by[0].Place != (quota.Place{Quota: quota.Members, Project: "p", Name: "g1"}) || by[0].Count != 1 {
 			t.Errorf("exceeded by %v, want p/g1 once", by)
 		}
+	})
+	t.Run("no policy", func(t *testing.T) {
+		s := full(t, nil)
+		s.joins("A", "C")
 	})
 }
 
