@@ -19,7 +19,7 @@ func TestOperationsPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	known := map[string]bool{"catalog.db": true}
+	known := map[string]bool{"catalog.db": true, "catalog.mark": true}
 	for _, key := range config.Keys() {
 		known[key] = true
 	}

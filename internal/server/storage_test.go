@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"disd/internal/config"
@@ -36,7 +37,7 @@ func TestMissingCatalog(t *testing.T) {
 		if round == 1 {
 			err = s.engine.Create(t.Context(), storage.LogID{Stream: "stream"})
 		}
-		if err := errors.Join(err, s.Close(), os.Remove(c.CatalogFile())); err != nil {
+		if err := errors.Join(err, s.Close(), os.Remove(c.CatalogFile()), os.RemoveAll(filepath.Join(c.DataDir, "catalog.mark"))); err != nil {
 			t.Fatal(err)
 		}
 	}
