@@ -32,7 +32,11 @@ func verifyDump(ctx context.Context, args []string, stdout, stderr io.Writer) er
 	if err != nil {
 		return err
 	}
-	dumps, err := transfer.VerifyDump(ctx, buckets, bucket, prefix)
+	kinds, err := server.Destinations(c)
+	if err != nil {
+		return err
+	}
+	dumps, err := transfer.VerifyDump(ctx, buckets, kinds, bucket, prefix)
 	if err != nil {
 		return err
 	}

@@ -62,13 +62,17 @@ func (s *Server) openTasks(keys *auth.Keyring) error {
 	return err
 }
 
-// destinations are the kinds of destinations that tasks may have. A kind that is
-// made without a cluster or database refuses every task.
 func (s *Server) destinations() (kind.Set, error) {
 	if s.opts.Kinds != nil {
 		return s.opts.Kinds, nil
 	}
-	t := &s.conf.Transfer
+	return Destinations(s.conf)
+}
+
+// Destinations are the kinds of destinations that tasks may have. A kind that is
+// made without a cluster or database refuses every task.
+func Destinations(c *config.Config) (kind.Set, error) {
+	t := &c.Transfer
 	tables, err := dws.Kind(dws.Options{Clusters: t.DWS.Clusters, Keys: t.KMSKeys, Timeout: t.DWS.Timeout})
 	if err != nil {
 		return nil, config.Misuse(fmt.Errorf("transfer.dws.clusters: %w", err))

@@ -1,8 +1,11 @@
 package transfer
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"disd/internal/storage"
@@ -51,6 +54,12 @@ type Intent struct {
 	// the error directory; it is never offered to the destination again.
 	Diverted bool `json:"diverted,omitempty"`
 
+	// Starts is the number of starts of the server at which the batch was taken up
+	// again, as long as no attempt has ended since. Fatal marks a single record that
+	// has ended the server.
+	Starts int  `json:"starts,omitempty"`
+	Fatal  bool `json:"fatal,omitempty"`
+
 	// Version of the rules by which names and bytes are made.
 	Version int `json:"version"`
 }
@@ -63,8 +72,8 @@ func (i *Intent) from() storage.Seq { return max(i.First, i.From) }
 // older one ends by it. Since 2, Parquet files have right bounds of all columns.
 const intentVersion = 2
 
-// batch returns the batch of an intent, without records.
-func (t *Tasks) batch(row *Task, partition int32, i *Intent) (b kind.Batch, err error) {
+// batchOf returns the batch of an intent, without records.
+func (t *Tasks) batchOf(row *Task, partition int32, i *Intent) (b kind.Batch, err error) {
 	if i.Version < 1 || i.Version > intentVersion {
 		return b, fmt.Errorf("a batch was begun by version %d of the rules, which this server does not know", i.Version)
 	}
@@ -98,33 +107,63 @@ type bad struct {
 	Data   []byte `json:"data"`
 }
 
-// fill gives the batch its records, decompressed (D-3). Those that cannot be
-// read or converted are set apart.
-func (b *batch) fill(records []storage.Record) (err error) {
+// A batch in hand.
+type batch struct {
+	kind.Batch
+	spoiled []bad
+	size    int  // bytes of the records' data, decompressed
+	fatal   bool // its record has ended the server
+}
+
+// fill gives the batch the form of its destination, and the records of its intent.
+func (b *batch) fill(i *Intent, records []storage.Record) (err error) {
 	if b.Form, err = b.Target.Settings.Form(&b.Batch); err != nil {
 		return err
 	}
-	b.Records = make([]storage.Record, 0, len(records))
+	b.fatal, b.Records = i.Fatal, make([]storage.Record, 0, len(records))
 	for _, r := range records {
-		if err := b.admit(r); err != nil {
-			b.spoiled = append(b.spoiled, bad{r.Seq.String(), err.Error(), r.Data})
-		}
+		b.take(r, math.MaxInt)
 	}
 	return nil
 }
 
-// admit adds a record to the batch. Its error says why the record is bad.
-func (b *batch) admit(r storage.Record) (err error) {
+// take adds a record, decompressed (D-3); one that cannot be read or converted is set
+// apart. It returns false, and takes nothing, when the batch would have more than max
+// bytes of data or its form has, unless the record is the first.
+func (b *batch) take(r storage.Record, max int) bool {
+	raw, some := r.Data, len(b.Records)+len(b.spoiled) > 0
+	reason := b.read(&r)
+	if some && (b.size+len(r.Data) > max || b.Form.Size() >= int64(max)) {
+		return false
+	}
+	if reason == nil {
+		reason = b.Form.Add(r)
+	}
+	if reason != nil {
+		b.spoiled, b.size = append(b.spoiled, bad{r.Seq.String(), reason.Error(), raw}), b.size+len(raw)
+		return true
+	}
+	b.Records, b.size = append(b.Records, r), b.size+len(r.Data)
+	return true
+}
+
+// errFatal is the reason of a record that is given up because of what became of the
+// server.
+var errFatal = errors.New("the server has ended several times while it was delivered")
+
+// read makes the data of a record what it is delivered as. Its error says why the
+// record is bad.
+func (b *batch) read(r *storage.Record) (err error) {
+	if b.fatal {
+		return errFatal
+	}
 	if compression := b.Target.Stream.Compression; compression != "" {
-		if r.Data, err = decompress(compression, r.Data); err != nil {
-			return err
+		data := r.Data
+		if data, err = decompress(compression, data); err == nil {
+			r.Data = data
 		}
 	}
-	if err := b.Form.Add(r); err != nil {
-		return err
-	}
-	b.Records = append(b.Records, r)
-	return nil
+	return err
 }
 
 // errorObject returns bucket and key of an object in the error directory. The
@@ -134,8 +173,20 @@ func errorObject(b *kind.Batch, ext string) (bucket, key string) {
 	return bucket, kind.Key(prefix, b.Target.Kind.ErrorDir, b.Name(b.First, b.Last, ext))
 }
 
-// diverted returns bucket and key of a batch in the error directory.
-func diverted(b *kind.Batch) (bucket, key string) { return errorObject(b, b.Target.Kind.Ext) }
+// divertedObject returns bucket and key of a batch in the error directory.
+func divertedObject(b *kind.Batch) (bucket, key string) { return errorObject(b, b.Target.Kind.Ext) }
+
+// badObject returns bucket and key of the bad records of a batch.
+func badObject(b *kind.Batch) (bucket, key string) { return errorObject(b, ".bad.json") }
+
+// has reports whether an object of a batch is there.
+func has(ctx context.Context, b *kind.Batch, name func(*kind.Batch) (bucket, key string)) (bool, error) {
+	bucket, key := name(b)
+	if bucket == "" {
+		return false, nil
+	}
+	return b.Target.Store.Has(ctx, bucket, key)
+}
 
 // lines writes bad records one a line.
 func lines(spoiled []bad) []byte {

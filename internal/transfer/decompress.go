@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"fmt"
 	"io"
 
@@ -22,7 +23,7 @@ func decompress(format string, data []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		return readBounded(r)
+		return readBounded(r, len(data), uint64(binary.LittleEndian.Uint32(data[len(data)-4:])))
 	case "zip":
 		return unzip(data)
 	case "snappy":
@@ -47,13 +48,24 @@ func unzip(data []byte) ([]byte, error) {
 		return nil, err
 	}
 	defer r.Close()
-	return readBounded(r)
+	return readBounded(r, len(data), z.File[0].UncompressedSize64)
 }
 
-func readBounded(r io.Reader) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, storage.MaxData+1))
-	if err == nil && len(data) > storage.MaxData {
-		err = fmt.Errorf("expands to more than %d bytes", storage.MaxData)
+// deflateRatio is how many bytes a byte of a deflate stream can become.
+const deflateRatio = 1032
+
+// readBounded reads what packed bytes expand to. size is what they say about that,
+// believed if it can be true.
+func readBounded(r io.Reader, packed int, size uint64) ([]byte, error) {
+	if size > storage.MaxData || size > uint64(packed)*deflateRatio {
+		size = 0
 	}
-	return data, err
+	out := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
+	if _, err := out.ReadFrom(io.LimitReader(r, storage.MaxData+1)); err != nil {
+		return nil, err
+	}
+	if out.Len() > storage.MaxData {
+		return nil, fmt.Errorf("expands to more than %d bytes", storage.MaxData)
+	}
+	return out.Bytes(), nil
 }

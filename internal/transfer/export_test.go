@@ -8,8 +8,8 @@ import (
 	"disd/internal/storage/catalog"
 )
 
-// Step begins what is due and waits until it has ended.
-func (t *Tasks) Step() {
+// Pass begins what is due and waits until it has ended.
+func (t *Tasks) Pass() {
 	t.running.Store(true)
 	t.sweep()
 	for _, k := range t.live() {

@@ -33,6 +33,7 @@ type Manifest struct {
 	Outcome   Outcome     `json:"outcome"`
 	Discarded int64       `json:"discarded"` // records that did not reach the destination
 	Objects   []Object    `json:"objects"`
+	Files     []kind.File `json:"files,omitempty"` // outside of buckets (HDFS-20)
 }
 
 // An Outcome is what became of a batch.
@@ -56,8 +57,12 @@ type Object struct {
 	SHA256 string `json:"sha256"` // hexadecimal
 }
 
-// manifestVersion is the only version of manifests so far.
-const manifestVersion = 1
+// Versions of manifests: those of batches that became files outside of buckets have
+// a member more (HDFS-20).
+const (
+	manifestVersion = 1
+	filesVersion    = 2
+)
 
 // manifestDir is where below its prefix a task's manifests lie.
 const manifestDir = "_manifest"
@@ -107,7 +112,7 @@ func (t *Tasks) witness(b *batch) {
 }
 
 // attest writes the manifest of a batch, before it is passed.
-func (t *Tasks) attest(ctx context.Context, b *kind.Batch, start storage.Seq, outcome Outcome, discarded int64) error {
+func (t *Tasks) attest(ctx context.Context, b *batch, start storage.Seq, outcome Outcome, discarded int64, files []kind.File) error {
 	bucket, prefix := b.Target.Settings.Backup()
 	if !t.opts.Manifest || bucket == "" {
 		return nil
@@ -116,7 +121,10 @@ func (t *Tasks) attest(ctx context.Context, b *kind.Batch, start storage.Seq, ou
 		Version: manifestVersion, Project: b.Target.Stream.Project, StreamID: b.Target.Stream.ID, Stream: b.Target.Stream.Name,
 		TaskID: b.Target.TaskID, Task: b.Target.TaskName, Type: b.Target.Kind.Type,
 		Partition: b.Partition, Start: start, First: b.First, Last: b.Last, Generated: b.Generated.UnixMilli(),
-		Outcome: outcome, Discarded: discarded, Objects: []Object{},
+		Outcome: outcome, Discarded: discarded, Objects: []Object{}, Files: files,
+	}
+	if files != nil {
+		m.Version = filesVersion
 	}
 	if r, ok := b.Target.Store.(*recorder); ok {
 		m.Objects = r.list()
@@ -156,8 +164,10 @@ func parseManifest(text []byte) (*Manifest, error) {
 		return nil, err
 	}
 	switch {
-	case m.Version != manifestVersion:
+	case m.Version != manifestVersion && m.Version != filesVersion:
 		return nil, fmt.Errorf("version %d is not known", m.Version)
+	case (m.Version == filesVersion) != (m.Files != nil):
+		return nil, errors.New("its version is not that of its files")
 	case m.TaskID == "" || m.Last < m.First || m.First < m.Start || m.Start < 0:
 		return nil, errors.New("it makes no sense")
 	case !slices.Contains([]Outcome{Delivered, Diverted, Lost, Settled}, m.Outcome):

@@ -18,7 +18,7 @@ import (
 // dumps verifies what is on a disk.
 func dumps(t *testing.T, disk vfs.FS) []transfer.Dump {
 	t.Helper()
-	found, err := transfer.VerifyDump(t.Context(), filestore.Open(filestore.Options{Dir: "obs", FS: disk}), "b", "p")
+	found, err := transfer.VerifyDump(t.Context(), filestore.Open(filestore.Options{Dir: "obs", FS: disk}), kinds, "b", "p")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestDamage(t *testing.T) {
 		{manifest(4), func(string) string { return "" }, "records 4 to 5 are missing"},
 		{manifest(4), func(s string) string { return strings.Replace(s, `"last": 5`, `"last": 6`, 1) }, "records 6 to 6 are there twice"},
 		{manifest(4), func(s string) string { return s[:20] }, "unexpected end"},
-		{manifest(4), func(s string) string { return strings.Replace(s, `"version": 1`, `"version": 2`, 1) }, "version 2"},
+		{manifest(4), func(s string) string { return strings.Replace(s, `"version": 1`, `"version": 3`, 1) }, "version 3"},
 		{manifest(4), func(s string) string { return strings.Replace(s, "delivered", "settled", 1) }, "no checksum"},
 		{manifest(4), func(s string) string { return strings.Replace(s, "delivered", "improved", 1) }, "improved"},
 		{manifest(4), func(s string) string { return strings.Replace(s, `"partition": 0`, `"partition": 1`, 1) }, "belongs elsewhere"},
@@ -135,7 +135,7 @@ func TestManifestAfterCrash(t *testing.T) {
 		r.open(errfs.Wrap(r.disk, fault))
 		for i := range 8 {
 			r.put(0, fmt.Sprint(i))
-			r.tasks.Step()
+			r.tasks.Pass()
 		}
 		r.round()
 		after := r.disk.Crash(nil)

@@ -62,15 +62,15 @@ func TestGivingUp(t *testing.T) { // D-8, Q-13, MRS-2, DLI-2, CT-7
 		r.put(0, `{"k":"1"}`, `{"k":"2"}`)
 		r.advance(30 * time.Second)
 		if tt.seconds > 0 {
-			r.tasks.Step()
+			r.tasks.Pass()
 			r.advance(time.Duration(tt.seconds)*time.Second - time.Millisecond)
-			r.tasks.Step()
+			r.tasks.Pass()
 			if s := r.status(); s.State != transfer.Abnormal || s.Partitions[0].Next != 0 || len(objects(t, r.disk)) != 0 {
 				t.Errorf("%s: before the end of its time: %+v", tt.members, s)
 			}
 			r.advance(time.Minute) // there are pauses between the attempts
 		}
-		r.tasks.Step()
+		r.tasks.Pass()
 		if s := r.status(); s.State != transfer.Abnormal || s.Partitions[0].Next != 2 || s.Partitions[0].Discarded != 2 {
 			t.Errorf("%s: after its time: %+v", tt.members, s)
 		}
@@ -222,12 +222,12 @@ func TestInterval(t *testing.T) { // Q-12
 	}
 	r.put(0, "a")
 	r.advance(300*time.Second - time.Millisecond)
-	r.tasks.Step()
+	r.tasks.Pass()
 	if got := objects(t, r.disk); len(got) != 0 {
 		t.Errorf("before 300 s: %v", got)
 	}
 	r.advance(time.Millisecond)
-	r.tasks.Step()
+	r.tasks.Pass()
 	if got := objects(t, r.disk); len(got) != 1 {
 		t.Errorf("after 300 s: %v", got)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"disd/internal/storage"
@@ -32,6 +33,13 @@ type failure struct {
 	err      error // of the last attempt, nil when it succeeded
 	attempts int
 	retry    time.Time // the next attempt
+	last     trouble   // outlasts the series
+}
+
+// A trouble is what went wrong last.
+type trouble struct {
+	text string
+	at   int64 // ms, 0 for never
 }
 
 // counts are what a run has done since the server started.
@@ -120,7 +128,8 @@ func (t *Tasks) due(k *task, partition int32, status kind.PartitionState, now ti
 		t.fail(k, r, fmt.Errorf("open partition %d: %w", partition, err))
 		return nil
 	}
-	oldest, end := log.Bounds()
+	oldest, _ := log.Bounds()
+	end := durable(log)
 	switch {
 	case begun:
 		return log
@@ -179,7 +188,7 @@ func (t *Tasks) begin(k *task, partition int32, log storage.Log) {
 		defer k.working.Done()
 		l := t.join(place)
 		t.work(ctx, l, func() error {
-			err := t.deliverNext(ctx, k, r, log)
+			err := t.newDelivery(k, r, log).deliver(ctx)
 			t.report(k, r, err)
 			return err
 		})
@@ -192,6 +201,18 @@ func (t *Tasks) begin(k *task, partition int32, log storage.Log) {
 		default:
 		}
 	}()
+}
+
+// logger names a task, its stream and, unless r is nil, a partition.
+func (t *Tasks) logger(k *task, r *run) *slog.Logger {
+	l := t.opts.Logger.With("task", k.name, "stream_id", k.streamID)
+	if stream, err := t.opts.Streams.Describe(k.streamID); err == nil {
+		l = l.With("project", stream.Project, "stream", stream.Name)
+	}
+	if r != nil {
+		l = l.With("partition", r.partition)
+	}
+	return l
 }
 
 // report notes how a batch ended.
@@ -207,43 +228,38 @@ func (t *Tasks) report(k *task, r *run, err error) {
 	case errors.Is(err, kind.ErrRefused):
 		t.refused(k, r, err)
 	case errors.Is(err, errDiverted):
-		t.opts.Logger.Error("a transfer task diverted a batch", "task", k.name, "stream_id", k.streamID, "partition", r.partition, "error", before.err)
-		k.setFailure(r, failure{err: err})
+		t.logger(k, r).Error("a transfer task diverted a batch", "error", err)
+		k.fail(r, failure{err: err, last: trouble{err.Error(), t.now()}})
 	case err != nil:
 		t.fail(k, r, err)
 	case before.err != nil:
-		t.opts.Logger.Info("a transfer task delivers again", "task", k.name, "stream_id", k.streamID, "partition", r.partition)
-		k.setFailure(r, failure{})
+		t.logger(k, r).Info("a transfer task delivers again")
+		k.fail(r, failure{last: before.last})
 	}
 }
 
-func (k *task) setFailure(r *run, f failure) {
+// fail replaces what is known of the failures of a run.
+func (k *task) fail(r *run, f failure) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	r.failure = f
 }
 
-// refused stops the task, unless the batch was meant for a destination or a schema
-// that the task no longer has: it is then addressed anew.
+// refused stops the task, unless the batch was meant for a destination, a schema or
+// columns that are others by now: it is then addressed anew.
 func (t *Tasks) refused(k *task, r *run, err error) {
-	row := k.snapshot()
 	if r.intent != nil {
-		stream, gone := t.opts.Streams.Describe(k.streamID)
-		if gone == nil && (r.intent.Revision != row.Revision || !r.intent.Stream.Same(stream)) {
-			t.tidy(k, r)
-			anew := *r.intent
-			anew.Revision, anew.Descriptor, anew.Stream, anew.Parts = row.Revision, row.Descriptor, stream, nil
-			if err := t.record(k, &row, r, &anew); err != nil {
-				t.fail(k, r, err)
+		if anew, changed := t.newDelivery(k, r, nil).readdress(); changed {
+			if anew != nil {
+				t.fail(k, r, anew)
 			}
 			return
 		}
 	}
-	t.opts.Logger.Error("a transfer task stops: its destination refused a batch", "task", k.name,
-		"stream_id", k.streamID, "partition", r.partition, "error", err)
+	t.logger(k, r).Error("a transfer task stops: its destination refused a batch", "error", err)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.failed = err
+	k.failed, r.failure.last = err, trouble{err.Error(), t.now()}
 }
 
 // maxBackoff is the longest pause between two attempts (D-8).
@@ -253,13 +269,13 @@ const maxBackoff = time.Minute
 func (t *Tasks) fail(k *task, r *run, err error) {
 	now := t.opts.Now()
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	f := &r.failure
-	if f.attempts == 0 {
-		t.opts.Logger.Warn("a transfer task cannot deliver and tries again", "task", k.name,
-			"stream_id", k.streamID, "partition", r.partition, "error", err)
-	}
-	f.err = err
+	first := f.attempts == 0
+	f.err, f.last = err, trouble{err.Error(), now.UnixMilli()}
 	f.retry = now.Add(min(time.Second<<min(f.attempts, 6), maxBackoff))
 	f.attempts++
+	k.mu.Unlock()
+	if first {
+		t.logger(k, r).Warn("a transfer task cannot deliver and tries again", "error", err)
+	}
 }

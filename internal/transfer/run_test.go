@@ -187,7 +187,7 @@ func (r *rig) trim(partition int32, seq storage.Seq) {
 func (r *rig) round() {
 	r.advance(30 * time.Second)
 	for range 4 {
-		r.tasks.Step()
+		r.tasks.Pass()
 	}
 }
 
@@ -284,12 +284,12 @@ func TestDelivery(t *testing.T) { // D-4, D-6, D-10, OBS-1, OBS-2, OBS-4, OBS-7
 	r.put(0, "x", "y")
 	r.put(1, "z")
 	r.advance(29 * time.Second)
-	r.tasks.Step()
+	r.tasks.Pass()
 	if got := objects(t, r.disk); len(got) != 0 {
 		t.Fatalf("before the interval ends: %v", got)
 	}
 	r.advance(time.Second)
-	r.tasks.Step()
+	r.tasks.Pass()
 	want := map[string]string{
 		"a/b/2017/11/10/14/49/s-t-shardId-0000000000-1-2.txt": "x|y|",
 		"a/b/2017/11/10/14/49/s-t-shardId-0000000001-0-0.txt": "z|",
@@ -336,13 +336,13 @@ func TestPartitionsEnd(t *testing.T) { // D-5, D-9
 	r.put(0, "a")
 	r.put(1, "b", "c")
 	r.stream.Partitions = []kind.PartitionState{kind.Deleted, kind.Active}
-	r.tasks.Step() // a closed partition is drained at once
+	r.tasks.Pass() // a closed partition is drained at once
 	if got := fmt.Sprint(objects(t, r.disk)); got != "map[s-t-shardId-0000000000-0-0.txt:a\n]" {
 		t.Errorf("objects %s", got)
 	}
 	r.trim(1, 2)
 	r.stream.Partitions = []kind.PartitionState{kind.Expired, kind.Expired}
-	r.tasks.Step()
+	r.tasks.Pass()
 	if s := r.status(); len(s.Partitions) != 0 {
 		t.Errorf("expired partitions are shown: %+v", s)
 	}
@@ -368,7 +368,7 @@ func TestLimitsSealEarly(t *testing.T) { // D-6
 			r.put(0, fmt.Sprintf("record %03d", i))
 		}
 		for range 12 {
-			r.tasks.Step() // the clock stands still
+			r.tasks.Pass() // the clock stands still
 		}
 		var sizes []string
 		next := storage.Seq(0)
@@ -461,8 +461,8 @@ func TestRetries(t *testing.T) { // D-8, D-11, the states of 4.2
 	f.set(errors.New("busy"), false)
 	r.advance(30 * time.Second)
 	for attempt, pause := range []int{1, 2, 4, 8, 16, 32, 60, 60, 60} {
-		r.tasks.Step()
-		r.tasks.Step() // too early
+		r.tasks.Pass()
+		r.tasks.Pass() // too early
 		if f.puts != attempt+1 {
 			t.Fatalf("%d attempts, want %d", f.puts, attempt+1)
 		}
@@ -474,7 +474,7 @@ func TestRetries(t *testing.T) { // D-8, D-11, the states of 4.2
 	}
 	r.advance(24 * time.Hour) // without end
 	f.set(nil, false)
-	r.tasks.Step()
+	r.tasks.Pass()
 	if s := r.status(); s.State != transfer.Running || s.Partitions[0].Next != 1 {
 		t.Errorf("status %+v", s)
 	}
@@ -565,7 +565,7 @@ func TestCrash(t *testing.T) { // D-7, D-12
 			r.open(errfs.Wrap(r.disk, fault))
 			for i := range 8 {
 				r.put(int32(i%2), strings.Repeat(fmt.Sprint(i), 700)) // longer than a block
-				r.tasks.Step()
+				r.tasks.Pass()
 			}
 			r.round()
 			fired = fault.Fired()
@@ -600,7 +600,7 @@ func TestDirectoryFails(t *testing.T) { // D-11
 		r.disk.SetCapacity(capacity)
 		for i := range 8 {
 			r.put(int32(i%2), strings.Repeat(fmt.Sprint(i), 700)) // longer than a block
-			r.tasks.Step()
+			r.tasks.Pass()
 		}
 		r.round()
 		if r.status().State == transfer.Abnormal {
@@ -744,6 +744,27 @@ func TestDirectoryOfTheRecord(t *testing.T) { // OBS-3
 	}
 }
 
+// TestExpansion: a batch is as large as what its records become, not as they came in.
+func TestExpansion(t *testing.T) { // D-6
+	r := newRig(t, 1)
+	r.opts.MaxBytes = 100_000
+	r.stream.Compression = "gzip"
+	r.open(r.disk)
+	r.create("")
+	for range 10 {
+		r.put(0, gzipped(strings.Repeat("x", 40_000)))
+	}
+	r.round()
+	r.round()
+	var sizes []int
+	for _, content := range objects(t, r.disk) {
+		sizes = append(sizes, len(content))
+	}
+	if slices.Sort(sizes); fmt.Sprint(sizes) != "[80002 80002 80002 80002 80002]" {
+		t.Errorf("objects of %v bytes", sizes)
+	}
+}
+
 // A table is a destination with retry_duration, which fails as told and rejects
 // empty records. Like a database it knows which batches it has.
 type table struct {
@@ -843,18 +864,18 @@ func TestErrorDirectory(t *testing.T) { // D-8, D-9, DWS-9
 		r.put(0, "1,2", "3,4")
 		r.advance(30 * time.Second)
 		if retry > 0 {
-			r.tasks.Step()
+			r.tasks.Pass()
 			if s := r.status(); s.State != transfer.Abnormal || s.Partitions[0].Next != 0 {
 				t.Errorf("status %+v", s)
 			}
 			r.advance(time.Duration(retry) * time.Second)
 		}
 		f.set(errors.New("bucket busy"), false) // the batch stays pending, and stays diverted
-		r.tasks.Step()
+		r.tasks.Pass()
 		d.err = nil
 		f.set(nil, false)
 		r.open(r.disk)
-		r.tasks.Step()
+		r.tasks.Pass()
 		s := r.status()
 		if p := s.Partitions[0]; s.State != transfer.Abnormal || p.Discarded != 2 || p.Next != 2 || p.Last != -1 || p.Delivered != 0 {
 			t.Errorf("retry %d: status %+v", retry, s)
@@ -885,7 +906,7 @@ func TestRetryOutlivesRestarts(t *testing.T) { // D-8, Q-13
 		begun := r.now
 		var attempts []string
 		for len(objects(t, r.disk)) == 0 && len(attempts) < 10 {
-			r.tasks.Step()
+			r.tasks.Pass()
 			attempts = append(attempts, r.now.Sub(begun).String())
 			r.advance(40 * time.Second)
 			r.open(r.disk)
@@ -919,24 +940,24 @@ func TestUnclearCommit(t *testing.T) { // D13, D-8
 		r.load(d, `,"retry_duration":0`)
 		r.put(0, "1,2")
 		r.advance(30 * time.Second)
-		r.tasks.Step()
+		r.tasks.Pass()
 		d.commit, d.err = nil, errors.New("not reachable")
 		for range 3 {
 			if tt.restart {
 				r.open(r.disk)
 			}
 			r.advance(time.Hour)
-			r.tasks.Step()
+			r.tasks.Pass()
 			if s := r.status(); s.State != transfer.Abnormal || s.Partitions[0].Next != 0 || len(objects(t, r.disk)) > 0 {
 				t.Errorf("%s: while that is not known: %+v, %v", tt.name, s, objects(t, r.disk))
 			}
 		}
 		d.err, d.refuses = nil, errors.New("not now")
 		r.advance(time.Hour)
-		r.tasks.Step()
+		r.tasks.Pass()
 		d.refuses = nil
 		r.advance(time.Hour)
-		r.tasks.Step()
+		r.tasks.Pass()
 		if got := fmt.Sprint(d.rows, objects(t, r.disk)); got != tt.want {
 			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 		}
@@ -1113,7 +1134,7 @@ func TestEverythingAtOnce(t *testing.T) {
 	}
 	r.advance(time.Hour)
 	for range 100 {
-		r.tasks.Step()
+		r.tasks.Pass()
 	}
 	r.checkWhole(r.disk)
 }

@@ -39,7 +39,7 @@ func TestSplitBatchOvertaken(t *testing.T) { // D13, D-9, OBS-3
 			r.open(errfs.Wrap(r.disk, fault))
 			r.put(0, data[:total]...)
 			r.advance(30 * time.Second)
-			r.tasks.Step()
+			r.tasks.Pass()
 			r.trim(0, storage.Seq(trimmed))
 			again := errfs.From(n % 7) // crashes again while it mends that
 			r.open(errfs.Wrap(r.disk, again))
@@ -86,7 +86,7 @@ func TestSplitBatchOvertaken(t *testing.T) { // D13, D-9, OBS-3
 			if lost != 0 {
 				t.Fatalf("trimmed to %d, call %d: %d of the records that are missing are in no gap: %+v %+v %v", trimmed, n, lost, r.tasks.Gaps(streamID), s.Partitions, objects(t, r.disk))
 			}
-			dumps, err := transfer.VerifyDump(t.Context(), filestore.Open(filestore.Options{Dir: "obs", FS: r.disk}), "b", "")
+			dumps, err := transfer.VerifyDump(t.Context(), filestore.Open(filestore.Options{Dir: "obs", FS: r.disk}), kinds, "b", "")
 			if err != nil || len(dumps) != 1 || dumps[0].End != total+1 || dumps[0].Discarded != s.Partitions[0].Discarded {
 				t.Fatalf("trimmed to %d, call %d: manifests %+v, %v; %d discarded", trimmed, n, dumps, err, s.Partitions[0].Discarded)
 			}
@@ -153,7 +153,7 @@ func TestNothingIsLeft(t *testing.T) {
 		{"and was giving up", "dws_error/s-t-shardId-0000000000-0-2.csv", `,"retry_duration":0`, &table{err: errors.New("down")}, remove},
 		{"the stream is deleted", ".txt", "", nil, func(r *rig, _ *littering) {
 			r.gone = true
-			r.tasks.Step()
+			r.tasks.Pass()
 		}},
 		{"retention removes the batch", ".txt", "", nil, func(r *rig, s *littering) {
 			s.err = nil

@@ -24,6 +24,11 @@ type Progress struct {
 	Partition int32
 	State     State
 	Position
+
+	Attempts    int    // that failed since the last one that did not
+	NextAttempt int64  // ms, 0 when the last one did not fail
+	LastError   string // of the last attempt that failed since the server started, "" for none
+	Failed      int64  // ms, when that was
 }
 
 // List shows the tasks of a stream, the oldest first (E23).
@@ -69,7 +74,14 @@ func (t *Tasks) status(k *task, stream kind.Stream) Status {
 			continue
 		}
 		r := k.run(int32(id))
-		p := Progress{Partition: int32(id), State: s.State, Position: r.position}
+		f := &r.failure
+		p := Progress{
+			Partition: int32(id), State: s.State, Position: r.position,
+			Attempts: f.attempts, LastError: f.last.text, Failed: f.last.at,
+		}
+		if !f.retry.IsZero() {
+			p.NextAttempt = f.retry.UnixMilli()
+		}
 		s.Delivered = max(s.Delivered, p.Delivered)
 		if s.State == Running && r.failure.err != nil {
 			p.State = Abnormal

@@ -53,6 +53,7 @@ type Position struct {
 	Delivered int64       `json:"delivered,omitempty"` // ms of the last delivery, 0 before the first
 	Last      storage.Seq `json:"last"`                // delivered, -1 before the first
 	Start     storage.Seq `json:"start,omitempty"`     // where the task began
+	Floor     int64       `json:"floor,omitempty"`     // ms, behind every time that delivered batches may have used (HBASE-12)
 }
 
 // A Gap is a run of records that retention removed before a task read them.
@@ -410,6 +411,7 @@ func (t *Tasks) Delete(streamID, name string) error {
 	defer k.change.Unlock()
 	k.halt(t.opts.Grace)
 	t.tidy(k, k.all()...)
+	t.forget(k)
 	row := k.snapshot()
 	err = t.opts.DB.Update(func(tx catalog.Tx) error {
 		if err := row.stored(tx); err != nil {
@@ -533,6 +535,6 @@ func (k *task) resume() {
 	}
 	k.halted, k.failed = false, nil
 	for _, r := range k.runs {
-		r.failure = failure{}
+		r.failure = failure{last: r.failure.last}
 	}
 }

@@ -1,12 +1,14 @@
 package transfer
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 
@@ -26,11 +28,11 @@ type Dump struct {
 	Damage []error
 }
 
-// VerifyDump holds everything that tasks wrote to a bucket, below a prefix, against
-// their manifests. An error is one of the archive; damage is in the dumps, and what
+// VerifyDump holds everything that tasks wrote to a bucket, below a prefix, or to
+// files of their kind of destination, against their manifests. An error is one of the archive; damage is in the dumps, and what
 // is damaged of the manifests themselves is in a dump without a task. It reads every
 // object.
-func VerifyDump(ctx context.Context, a kind.Archive, bucket, prefix string) ([]Dump, error) {
+func VerifyDump(ctx context.Context, a kind.Archive, kinds kind.Set, bucket, prefix string) ([]Dump, error) {
 	keys, err := a.List(ctx, bucket, kind.Key(prefix, manifestDir))
 	if err != nil {
 		return nil, err
@@ -59,7 +61,7 @@ func VerifyDump(ctx context.Context, a kind.Archive, bucket, prefix string) ([]D
 	}
 	var dumps []Dump
 	for _, chain := range chains {
-		d, err := verifyChain(ctx, a, chain)
+		d, err := verifyChain(ctx, a, kinds, chain)
 		if err != nil {
 			return nil, err
 		}
@@ -75,7 +77,7 @@ func VerifyDump(ctx context.Context, a kind.Archive, bucket, prefix string) ([]D
 }
 
 // verifyChain verifies the manifests of one task and partition.
-func verifyChain(ctx context.Context, a kind.Archive, chain []*Manifest) (Dump, error) {
+func verifyChain(ctx context.Context, a kind.Archive, kinds kind.Set, chain []*Manifest) (Dump, error) {
 	slices.SortFunc(chain, func(a, b *Manifest) int { return cmp.Compare(a.First, b.First) })
 	m := chain[0]
 	d := Dump{Stream: m.Stream, Task: m.Task, TaskID: m.TaskID, Partition: m.Partition, Start: m.Start, End: m.Start}
@@ -107,6 +109,16 @@ func verifyChain(ctx context.Context, a kind.Archive, chain []*Manifest) (Dump, 
 				return d, err
 			}
 		}
+		for _, f := range m.Files {
+			name := f.Cluster + ":" + f.Path
+			if first, twice := owner[name]; twice {
+				d.damage("%s belongs to the batches from %d and from %d on", name, first, m.First)
+			}
+			owner[name] = m.First
+			if err := d.verifyFile(ctx, kinds, m.Type, f); err != nil {
+				return d, err
+			}
+		}
 	}
 	return d, nil
 }
@@ -117,21 +129,44 @@ func (d *Dump) damage(format string, args ...any) {
 
 func (d *Dump) verifyObject(ctx context.Context, a kind.Archive, o Object) error {
 	content, err := a.Get(ctx, o.Bucket, o.Key)
+	return d.compare(o.Bucket+"/"+o.Key, o.Size, o.SHA256, bytes.NewReader(content), err)
+}
+
+// verifyFile reads a file by the kind that wrote it.
+func (d *Dump) verifyFile(ctx context.Context, kinds kind.Set, t kind.Type, f kind.File) error {
+	for i := range kinds {
+		if k := &kinds[i]; k.Type == t && k.Fetch != nil {
+			content, err := k.Fetch(ctx, f)
+			if err == nil {
+				defer content.Close()
+			}
+			return d.compare(f.Cluster+":"+f.Path, f.Size, f.SHA256, content, err)
+		}
+	}
+	return fmt.Errorf("%s:%s: this server cannot read files of type %s", f.Cluster, f.Path, t)
+}
+
+// compare holds content, or the error of who opened it, against a manifest.
+func (d *Dump) compare(name string, size int64, want string, content io.Reader, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		d.damage("%s/%s is missing", o.Bucket, o.Key)
+		d.damage("%s is missing", name)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	sum := sha256.Sum256(content)
+	sum := sha256.New()
+	n, err := io.Copy(sum, content)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", name, err)
+	}
 	switch {
-	case int64(len(content)) != o.Size:
-		d.damage("%s/%s has %d bytes, not %d", o.Bucket, o.Key, len(content), o.Size)
-	case hex.EncodeToString(sum[:]) != o.SHA256:
-		d.damage("%s/%s has other bytes than were delivered", o.Bucket, o.Key)
+	case n != size:
+		d.damage("%s has %d bytes, not %d", name, n, size)
+	case hex.EncodeToString(sum.Sum(nil)) != want:
+		d.damage("%s has other bytes than were delivered", name)
 	}
 	d.Objects++
-	d.Bytes += int64(len(content))
+	d.Bytes += n
 	return nil
 }

@@ -122,6 +122,15 @@ func (s *settings) key(b *kind.Batch, p kind.Part) string {
 	return kind.Key(s.Prefix, p.Dir, b.Name(p.First, p.Last, ext))
 }
 
+// named returns the part by which a file is named: of a batch that is not split, the
+// batch, whose end was not known when the file was begun.
+func (s *settings) named(b *kind.Batch, p kind.Part) kind.Part {
+	if s.split() {
+		return p
+	}
+	return s.whole(b)
+}
+
 // keys are the names of all objects of a batch.
 func (s *settings) keys(b *kind.Batch) (keys []string) {
 	parts := b.Parts
@@ -167,7 +176,7 @@ func (k *sink) Deliver(ctx context.Context, b kind.Batch) (kind.Receipt, error) 
 		if err != nil {
 			return kind.Receipt{}, err
 		}
-		if err := b.Target.Store.Put(ctx, k.settings.Bucket, k.settings.key(&b, f.Part), content[0].Content); err != nil {
+		if err := b.Target.Store.Put(ctx, k.settings.Bucket, k.settings.key(&b, k.settings.named(&b, f.Part)), content[0].Content); err != nil {
 			return kind.Receipt{}, err
 		}
 	}
