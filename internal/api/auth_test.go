@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"disd/internal/api"
+	"disd/internal/api/ops"
 	"disd/internal/auth"
 	"disd/internal/auth/audit"
 	"disd/internal/partition"
@@ -416,7 +417,7 @@ func TestUnsignedHeaders(t *testing.T) {
 		{"S-11 nor another account", "/v2/p2/apps", []string{"X-Project-Id", "p2", "X-Domain-Id", "d2"}, "DIS.4117"},
 		{"S-11 its own", "/v2/p1/apps", []string{"X-Project-Id", "p1", "X-Domain-Id", "d2", "X-User-Id", "bob", "X-Domain-Name", "other"}, `"total_number":0`},
 		{"S-11 what it may enter", "/v3/projects", []string{"X-Project-Id", "p2", "X-Domain-Id", "d2"}, `"id":"p1b"`},
-		{"S-11 a token of temporary keys", "/v2/p2/apps", []string{"X-Security-Token", "x"}, "DIS.4117"},
+		{"S-10 a token of temporary keys", "/v2/p1/apps", []string{"X-Security-Token", "x"}, "APIGW.0301"},
 	} {
 		a := b.as("AK-ALICE", "GET", test.path, "", test.header...)
 		if !strings.Contains(a.body, test.want) || strings.Contains(a.body, "bobs") || strings.Contains(a.body, `"p2"`) {
@@ -817,7 +818,7 @@ func TestScrapes(t *testing.T) {
 		return resp.StatusCode
 	}
 	var all sync.WaitGroup
-	for range api.MaxScrapes {
+	for range ops.MaxScrapes {
 		all.Go(func() {
 			if status := scrape(); status != 200 {
 				t.Errorf("status %d", status)

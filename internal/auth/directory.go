@@ -83,6 +83,9 @@ type Directory struct {
 	passwords *passwords
 	state     atomic.Pointer[state]
 
+	// openTemporary is readTemporary, but in tests with security tokens of others.
+	openTemporary func(securityToken string) (temporary, error)
+
 	mu      sync.Mutex // held while something changes
 	records map[string]record
 	asked   []string // names of projects that were looked up and invented, the latest last
@@ -137,6 +140,7 @@ func OpenDirectory(opts Options) (*Directory, error) {
 		opts.PasswordCost = defaultPasswordCost
 	}
 	d := &Directory{opts: opts, passwords: newPasswords(), records: make(map[string]record)}
+	d.openTemporary = d.readTemporary
 	if opts.Store != nil {
 		if err := d.load(); err != nil {
 			return nil, err

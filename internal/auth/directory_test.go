@@ -292,6 +292,14 @@ func TestTemporaryKeys(t *testing.T) {
 			t.Errorf("%s: %+v, %v", tt.rule, p, err)
 		}
 	}
+	for name, token := range map[string]string{"somebody's": k.SecurityToken, "no": "x"} {
+		if _, err := check(v, request("P1", testAK, testSK, token, c.now())); !errors.Is(err, ErrDenied) {
+			t.Errorf("S-10: a permanent key with %s token: %v", name, err)
+		}
+	}
+	if _, err := check(v, request("P1", testAK, testSK, "", c.now())); err != nil {
+		t.Errorf("a permanent key: %v", err)
+	}
 	c.advance(time.Hour)
 	if _, err := check(v, request("P1", k.AK, k.SK, k.SecurityToken, c.now())); !errors.Is(err, ErrDenied) {
 		t.Errorf("expired: %v", err)

@@ -336,33 +336,31 @@ func (d *Directory) NewTemporaryKey(token string, lifetime time.Duration) (Tempo
 	return k, nil
 }
 
-// secret returns the secret of an access key, and whose it is. A permanent key
-// needs no security token, and one that is sent along counts for nothing.
+// secret returns the secret of an access key, and whose it is. Only a temporary key has
+// a security token: with one, a permanent key is refused, as is any other key that the
+// token was not issued with (S-10).
 func (d *Directory) secret(ak, securityToken string) (string, User, error) {
 	s := d.state.Load()
-	if k := s.keys[ak]; k != nil {
-		u := s.users[k.User.ID]
-		if !k.Active || !u.programmatic {
-			return "", User{}, &DeniedError{Reason: "access key is inactive", AccessKey: ak}
-		}
-		return k.secret, u.User, nil
+	if securityToken != "" {
+		return d.temporarySecret(s, ak, securityToken)
 	}
-	if securityToken == "" {
+	k := s.keys[ak]
+	if k == nil {
 		return "", User{}, &DeniedError{Reason: "unknown access key", AccessKey: ak}
 	}
-	return d.temporarySecret(s, ak, securityToken)
+	u := s.users[k.User.ID]
+	if !k.Active || !u.programmatic {
+		return "", User{}, &DeniedError{Reason: "access key is inactive", AccessKey: ak}
+	}
+	return k.secret, u.User, nil
 }
 
 func (d *Directory) temporarySecret(s *state, ak, securityToken string) (string, User, error) {
 	refuse := func(reason string) (string, User, error) {
 		return "", User{}, &DeniedError{Reason: "security token: " + reason, AccessKey: ak}
 	}
-	doc, err := d.opts.Keyring.openText(forSecurityTokens, securityToken)
+	t, err := d.openTemporary(securityToken)
 	if err != nil {
-		return refuse(err.Error())
-	}
-	var t temporary
-	if err := json.Unmarshal(doc, &t); err != nil {
 		return refuse(err.Error())
 	}
 	u := s.users[t.User]
@@ -379,4 +377,13 @@ func (d *Directory) temporarySecret(s *state, ak, securityToken string) (string,
 		return refuse(markReason)
 	}
 	return t.SK, u.User, nil
+}
+
+// readTemporary opens a security token of this server.
+func (d *Directory) readTemporary(securityToken string) (t temporary, err error) {
+	doc, err := d.opts.Keyring.openText(forSecurityTokens, securityToken)
+	if err != nil {
+		return t, err
+	}
+	return t, json.Unmarshal(doc, &t)
 }
