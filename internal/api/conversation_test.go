@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"testing"
 
-	"disd/internal/api"
+	"disd/internal/api/openapi"
+	"disd/internal/api/rest"
 )
 
 // TestMainJob is the life of a stream as a client sees it.
@@ -62,7 +63,7 @@ func TestMainJob(t *testing.T) {
 func TestDescriptionIsServed(t *testing.T) {
 	b := newGuardedBench(t)
 	a := b.want(200, "GET", "/_disd/openapi.json", "")
-	if a.body != api.OpenAPI || a.header.Get("Content-Type") != api.JSONType {
+	if a.body != openapi.Text || a.header.Get("Content-Type") != rest.JSONType {
 		t.Errorf("%d bytes of %s", len(a.body), a.header.Get("Content-Type"))
 	}
 	if a.member(t, "openapi") != "3.1.0" {

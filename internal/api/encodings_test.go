@@ -20,6 +20,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"disd/internal/api"
+	"disd/internal/api/dis"
+	"disd/internal/api/rest"
 	"disd/internal/auth"
 )
 
@@ -93,7 +95,7 @@ func TestProtobuf(t *testing.T) {
 		2, pb(3, "\x00raw\xff", 4, "", 5, "user-1", 6, "", 29, 1700000000000),
 		2, pb(3, "", 6, "shardId-0000000000"),
 		2, pb(3, "x", 6, "7")), "Content-Type", protoHeader)
-	if put.status != 200 || put.header.Get("Content-Type") != api.ProtoType {
+	if put.status != 200 || put.header.Get("Content-Type") != rest.ProtoType {
 		t.Fatalf("PB-3: %d, %s", put.status, put.header)
 	}
 	result := fields(t, put.body)
@@ -110,7 +112,7 @@ func TestProtobuf(t *testing.T) {
 		t.Errorf("PB-4: no failure is %x", a.body)
 	}
 	get := b.do("GET", "/p/records/?partition-cursor="+b.cursor("s", "1"), "", "Content-Type", protoHeader)
-	if get.status != 200 || get.header.Get("Content-Type") != api.ProtoType {
+	if get.status != 200 || get.header.Get("Content-Type") != rest.ProtoType {
 		t.Fatalf("PB-3: %d, %s", get.status, get.header)
 	}
 	result = fields(t, get.body)
@@ -137,16 +139,16 @@ func TestProtobufIsAskedFor(t *testing.T) {
 		method, path, body, header, value string
 		want                              string // media type of a success, else the code
 	}{
-		{"POST", "records", upload, "Content-Type", "application/x-protobuf", api.ProtoType},
-		{"POST", "records", upload, "Content-Type", "Application/X-Protobuf;charset=utf-8", api.ProtoType},
-		{"POST", "records", upload, "Content-Type", "application/x-protobuf; charset=", api.ProtoType},
+		{"POST", "records", upload, "Content-Type", "application/x-protobuf", rest.ProtoType},
+		{"POST", "records", upload, "Content-Type", "Application/X-Protobuf;charset=utf-8", rest.ProtoType},
+		{"POST", "records", upload, "Content-Type", "application/x-protobuf; charset=", rest.ProtoType},
 		{"POST", "records", upload, "Content-Type", "application/json", "DIS.4300"},
 		{"POST", "records", upload, "Content-Type", "application/protobuf", "APIGW.0201"},
-		{"POST", "records", `{"stream_name":"s","records":[]}`, "Accept", api.ProtoType, api.JSONType},
-		{"GET", "records?partition-cursor=CURSOR", "", "Content-Type", protoHeader, api.ProtoType},
-		{"GET", "records?partition-cursor=CURSOR", "", "Accept", api.ProtoType, api.JSONType},
-		{"GET", "records?partition-cursor=CURSOR", "", "Content-Type", "text/plain", api.JSONType},
-		{"GET", "streams", "", "Content-Type", protoHeader, api.JSONType},
+		{"POST", "records", `{"stream_name":"s","records":[]}`, "Accept", rest.ProtoType, rest.JSONType},
+		{"GET", "records?partition-cursor=CURSOR", "", "Content-Type", protoHeader, rest.ProtoType},
+		{"GET", "records?partition-cursor=CURSOR", "", "Accept", rest.ProtoType, rest.JSONType},
+		{"GET", "records?partition-cursor=CURSOR", "", "Content-Type", "text/plain", rest.JSONType},
+		{"GET", "streams", "", "Content-Type", protoHeader, rest.JSONType},
 		{"DELETE", "apps/a", "", "Content-Type", protoHeader, "DIS.4332"},
 		{"POST", "apps", `{"app_name":"a"}`, "Content-Type", protoHeader, "APIGW.0201"},
 		{"PUT", "streams/s", `{"stream_name":"s","target_partition_count":3}`, "Content-Type", protoHeader, "APIGW.0201"},
@@ -294,13 +296,13 @@ func TestCompressedBodies(t *testing.T) {
 			status                   int
 			method, path, body, kind string
 		}{
-			{201, "POST", "streams", `{"stream_name":"` + encoding + `","partition_count":1}`, api.JSONType},
-			{200, "POST", "records", `{"stream_name":"` + encoding + `","records":[{"data":"ZGF0YQ=="}]}`, api.JSONType},
+			{201, "POST", "streams", `{"stream_name":"` + encoding + `","partition_count":1}`, rest.JSONType},
+			{200, "POST", "records", `{"stream_name":"` + encoding + `","records":[{"data":"ZGF0YQ=="}]}`, rest.JSONType},
 			{200, "POST", "records/", pb(1, encoding, 2, pb(3, strings.Repeat("data", 5000))), protoHeader},
-			{200, "PUT", "streams/" + encoding, `{"stream_name":"` + encoding + `","target_partition_count":2}`, api.JSONType},
-			{201, "POST", "apps", `{"app_name":"` + encoding + `"}`, api.JSONType},
-			{200, "GET", "streams/" + encoding, "", api.JSONType},
-			{204, "DELETE", "apps/" + encoding, "", api.JSONType},
+			{200, "PUT", "streams/" + encoding, `{"stream_name":"` + encoding + `","target_partition_count":2}`, rest.JSONType},
+			{201, "POST", "apps", `{"app_name":"` + encoding + `"}`, rest.JSONType},
+			{200, "GET", "streams/" + encoding, "", rest.JSONType},
+			{204, "DELETE", "apps/" + encoding, "", rest.JSONType},
 		} {
 			body, headers := compressed(t, encoding, call.body)
 			if call.body == "" {
@@ -310,7 +312,7 @@ func TestCompressedBodies(t *testing.T) {
 			if a.status != call.status {
 				t.Fatalf("Z-1: %s: %s %s: %d %s", encoding, call.method, call.path, a.status, a.body)
 			}
-			if call.kind == api.JSONType && call.status == 200 && !json.Valid([]byte(a.body)) && encoding != "gzip" {
+			if call.kind == rest.JSONType && call.status == 200 && !json.Valid([]byte(a.body)) && encoding != "gzip" {
 				t.Errorf("Z-7: %s: %s %s: answer %q", encoding, call.method, call.path, a.body)
 			}
 			if got := a.header.Get("Content-Encoding"); got != "" && got != "gzip" {
@@ -475,14 +477,14 @@ func TestDownloadsAreBounded(t *testing.T) {
 // body, where each takes a hundred times the memory of its text.
 func TestManyRecords(t *testing.T) { // E19-R13
 	b := streamBench(t)
-	for n, want := range map[int]int{10_000: 200, api.MaxPutRecords: 413} {
+	for n, want := range map[int]int{10_000: 200, dis.MaxPutRecords: 413} {
 		record := `{"data":"","partition_id":"0"}`
 		if a := b.do("POST", "/p/records", `{"stream_name":"s","records":[`+strings.Repeat(record+",", n-1)+record+`]}`); a.status != want {
 			t.Errorf("%d records: %d %.300s", n, a.status, a.body)
 		}
 	}
 	protobuf := func(n int) string { return "\x0a\x01s" + strings.Repeat("\x12\x05\x1a\x00\x32\x010", n) }
-	for n, want := range map[int]int{10_000: 200, api.MaxPutRecords + 1: 413} {
+	for n, want := range map[int]int{10_000: 200, dis.MaxPutRecords + 1: 413} {
 		if a := b.do("POST", "/p/records", protobuf(n), "Content-Type", "application/x-protobuf"); a.status != want {
 			t.Errorf("%d records in protobuf: %d %.300q", n, a.status, a.body)
 		}
@@ -509,7 +511,7 @@ func TestResultsAreBounded(t *testing.T) {
 	}
 	large := make(chan struct{})
 	go func() { defer close(large); put(1000) }()
-	for b.api.WaitingForResults("127.0.0.1:1") < 2 {
+	for b.api.WaitingForResults("127.0.0.1") < 2 {
 		select {
 		case <-large:
 			t.Fatal("a large upload was answered without room for its answer")

@@ -1,15 +1,14 @@
 package api
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
-	"regexp"
 	"strconv"
-	"strings"
 
 	"disd/internal/api/codec"
+	"disd/internal/api/dis"
+	"disd/internal/api/ops"
+	"disd/internal/api/rest"
 	"disd/internal/auth"
 	"disd/internal/cursor"
 	"disd/internal/cursor/group"
@@ -21,179 +20,117 @@ import (
 	"disd/internal/transfer/kind"
 )
 
-// Errors of the edge itself.
-var (
-	errProject     = errors.New("invalid project id")
-	errPartitionID = errors.New("invalid partition id")
-	errTooLarge    = errors.New("body too large")
-	errMediaType   = errors.New("unsupported media type")
-	errNoAPI       = errors.New("no such API")
-	errNoMethod    = errors.New("no such method")
-	errRecordSize  = errors.New("record too large")
-	errNotReady    = errors.New("server is not ready")
-	errTagQuota    = errors.New("too many tags")
-
-	errTooManyCalls = errors.New("too many calls")
-)
-
-// A fault is what a client is told about an error: %s in the message stands for
-// bracketed details, which may also follow a message without it (C-53, 8-N2).
-type fault struct {
-	err     error
-	status  int
-	code    string
-	message string
-}
-
 // faults is every error a client can be told about, most specific first (api.md
-// section 8). An error that matches none is the server's own, systemError.
-var faults = []fault{
-	{auth.ErrLogin, 401, "IAM.0401", "The login was refused"},
-	{auth.ErrDenied, 401, "APIGW.0301", "Incorrect IAM authentication information"},
-	{auth.ErrBlacklisted, 400, "DIS.4309", "Too many request failures. Please try again later."},
-	{auth.ErrForbidden, 403, "DIS.4116", "Invalid RBAC. %s"},
-	{auth.ErrProject, 400, "DIS.4117", "Invalid Project Id. %s"},
-	{errProject, 400, "DIS.4117", "Invalid Project Id. %s"},
-	{errPartitionID, 400, "DIS.4201", "Invalid partition_id. %s"},
-	{codec.ErrEmpty, 400, "DIS.4202", "Empty request."},
-	{codec.ErrSyntax, 400, "DIS.4300", "Request error."},
-	{codec.ErrCorrupt, 400, "DIS.4300", "Request error."},
-	{kind.ErrMalformed, 400, "DIS.4300", "Request error."},
-	{monitor.ErrPeriod, 400, "DIS.4203", "Invalid monitoring period. %s"},
-	{monitor.ErrTooOld, 400, "DIS.4204", "The monitoring period cannot be longer than 7 days."},
-	{monitor.ErrLabel, 400, "DIS.4209", "Invalid metrics label. %s"},
-	{partition.ErrNotRunning, 400, "DIS.4205", "Stream is not running."},
-	{kind.ErrMRSCluster, 400, "DIS.4208", "Mrs cluster is invalid. %s"},
-	{errRecordSize, 400, "DIS.4213", "The record is too large. %s"},
-	{cursor.ErrType, 400, "DIS.4215", "Invalid cursor type. %s"},
-	{cursor.ErrSequence, 400, "DIS.4216", "Invalid sequence_number. %s"},
-	{cursor.ErrCursor, 400, "DIS.4217", "Invalid partition cursor. %s"},
-	{cursor.ErrCursorExpired, 400, "DIS.4225", "Expired partition cursor. %s"},
-	{storage.ErrTrimmed, 400, "DIS.4226", lostPosition},
-	{storage.ErrBeyond, 400, "DIS.4226", lostPosition}, // a crash without syncs took back numbers
-	{partition.ErrStreamNotFound, 400, "DIS.4301", "Stream does not exist. %s"},
-	{partition.ErrPartitionNotFound, 400, "DIS.4302", "Partition does not exist. %s"},
-	{partition.ErrThrottled, 400, "DIS.4303", "Exceeded traffic control limit."},
-	{storage.ErrBusy, 400, "DIS.4303", "Exceeded traffic control limit."},
-	{partition.ErrScalingRate, 400, "DIS.4305", "Too many stream requests."},
-	{errTooManyCalls, 400, "DIS.4305", "Too many stream requests."},
-	{kind.ErrBucket, 400, "DIS.4306", "Bucket does not exist. %s"},
-	{partition.ErrStreamExists, 400, "DIS.4307", "The stream already exists."},
-	{partition.ErrQuota, 400, "DIS.4308", "Insufficient quota."},
-	{kind.ErrBucketAccess, 400, "DIS.4310", "OBS access error."},
-	{partition.ErrPartitionExpired, 400, "DIS.4319", "Partition is expired. %s"},
-	{cursor.ErrAppQuota, 400, "DIS.4329", "app quota exceeded."},
-	{cursor.ErrAppExists, 400, "DIS.4330", "app already exist."},
-	{cursor.ErrAppInUse, 400, "DIS.4331", "app is using."},
-	{cursor.ErrAppNotFound, 400, "DIS.4332", "app not found."},
-	{kind.ErrAgency, 400, "DIS.4335", "Invalid IAM agency."},
-	{kind.ErrHDFSPath, 400, "DIS.4336", "Invalid HDFS path."},
-	{kind.ErrDLIDatabase, 400, "DIS.4337", "The DLI database does not exist."},
-	{kind.ErrDLITable, 400, "DIS.4338", "The DLI table does not exist."},
-	{kind.ErrCloudTableCluster, 400, "DIS.4341", "The CloudTable cluster does not exist."},
-	{kind.ErrCloudTableTable, 400, "DIS.4342", "The CloudTable table does not exist"},
-	{kind.ErrColumnFamily, 400, "DIS.4343", "The CloudTable table family does not exist."},
-	{kind.ErrCloudTableSchema, 400, "DIS.4345", "Invalid CloudTable schema."},
-	{kind.ErrOpenTSDBSchema, 400, "DIS.4348", "Invalid CloudTable openTSDB schema."},
-	{kind.ErrDWSCluster, 400, "DIS.4350", "Invalid DWS cluster."},
-	{kind.ErrKMSKey, 400, "DIS.4351", "Invalid KMS userKey."},
-	{transfer.ErrTaskNotFound, 400, "DIS.4354", "The transfer task does not exist."},
-	{transfer.ErrTaskExists, 400, "DIS.4355", "The transfer task already exists."},
-	{transfer.ErrTaskQuota, 400, "DIS.4357", "Exceeded transfer task quota."},
-	{kind.ErrSchema, 400, "DIS.4360", "Invalid data schema."},
-	{partition.ErrSchema, 400, "DIS.4360", "Invalid data schema."},
-	{cursor.ErrNoCheckpoint, 400, "DIS.4375", "The app does not commit checkpoint"},
-	{errTagQuota, 400, "DIS.4601", "The number of resource tags has reached the maximum."},
-	{errResourceType, 400, "DIS.4602", "Invalid resource type."},
-	{errNoResource, 400, "DIS.4603", "The resource does not exist."},
-	{errNoTag, 400, "DIS.4604", "The key does not exist."},
-	{errTagAction, 400, "DIS.4605", "The action is not supported."},
-	{group.ErrQuota, 400, "DIS.4339", "Consumer quota exceeded."},
-	{group.ErrRebalancing, 400, "DIS.4701", "The consumer group is rebalancing. %s"},
-	{group.ErrNotMember, 400, "DIS.4702", "The consumer is not a member of the group. %s"},
-	{group.ErrGeneration, 400, "DIS.4703", "Illegal generation. %s"},
-	{cursor.ErrRange, 400, "DIS.4224", "Sequence_number out of range. %s"},
-	{cursor.ErrTimestamp, 400, "DIS.4300", "Request error."},
-	{field.ErrInvalid, 400, "DIS.4200", "Invalid request. %s"},
-	{storage.ErrInvalid, 400, "DIS.4200", "Invalid request. %s"},
-	{errNoAPI, 404, "APIGW.0101", noAPI},
-	{errNoMethod, 405, "APIGW.0101", noAPI},
-	{errTooLarge, 413, "APIGW.0201", "Request entity too large"},
-	{auth.ErrTooLarge, 413, "APIGW.0201", "Request entity too large"},
-	{auth.ErrNotFound, 404, "IAM.0404", "There is no such token or key"},
-	{codec.ErrTooLarge, 413, "APIGW.0201", "Request entity too large"},
-	{errMediaType, 415, "APIGW.0201", "Unsupported media type"},
-	{codec.ErrEncoding, 415, "APIGW.0201", "Unsupported media type"},
-	{errNotReady, 503, "DIS.5000", "System error."},
-	{storage.ErrUnavailable, 503, "DIS.5000", "System error."},
+// section 8). An error that matches none is the server's own.
+var faults = []rest.Fault{
+	fault(auth.ErrLogin, 401, "IAM.0401", "The login was refused"),
+	fault(auth.ErrDenied, 401, "APIGW.0301", "Incorrect IAM authentication information"),
+	fault(auth.ErrBlacklisted, 400, "DIS.4309", "Too many request failures. Please try again later."),
+	fault(auth.ErrForbidden, 403, "DIS.4116", "Invalid RBAC. %s"),
+	fault(auth.ErrProject, 400, "DIS.4117", "Invalid Project Id. %s"),
+	fault(errProject, 400, "DIS.4117", "Invalid Project Id. %s"),
+	fault(dis.ErrPartitionID, 400, "DIS.4201", "Invalid partition_id. %s"),
+	malformed(codec.ErrEmpty, "DIS.4202", "Empty request."),
+	malformed(codec.ErrSyntax, "DIS.4300", "Request error."),
+	malformed(rest.ErrBody, "DIS.4300", "Request error."),
+	malformed(codec.ErrCorrupt, "DIS.4300", "Request error."),
+	fault(kind.ErrMalformed, 400, "DIS.4300", "Request error."),
+	fault(monitor.ErrPeriod, 400, "DIS.4203", "Invalid monitoring period. %s"),
+	fault(monitor.ErrTooOld, 400, "DIS.4204", "The monitoring period cannot be longer than 7 days."),
+	fault(monitor.ErrLabel, 400, "DIS.4209", "Invalid metrics label. %s"),
+	fault(partition.ErrNotRunning, 400, "DIS.4205", "Stream is not running."),
+	fault(kind.ErrMRSCluster, 400, "DIS.4208", "Mrs cluster is invalid. %s"),
+	fault(dis.ErrRecordSize, 400, "DIS.4213", "The record is too large. %s"),
+	fault(cursor.ErrType, 400, "DIS.4215", "Invalid cursor type. %s"),
+	fault(cursor.ErrSequence, 400, "DIS.4216", "Invalid sequence_number. %s"),
+	fault(cursor.ErrCursor, 400, "DIS.4217", "Invalid partition cursor. %s"),
+	fault(cursor.ErrCursorExpired, 400, "DIS.4225", "Expired partition cursor. %s"),
+	fault(storage.ErrTrimmed, 400, "DIS.4226", lostPosition),
+	fault(storage.ErrBeyond, 400, "DIS.4226", lostPosition), // a crash without syncs took back numbers
+	fault(partition.ErrStreamNotFound, 400, "DIS.4301", "Stream does not exist. %s"),
+	fault(partition.ErrPartitionNotFound, 400, "DIS.4302", "Partition does not exist. %s"),
+	fault(partition.ErrThrottled, 400, "DIS.4303", "Exceeded traffic control limit."),
+	fault(storage.ErrBusy, 400, "DIS.4303", "Exceeded traffic control limit."),
+	fault(partition.ErrScalingRate, 400, "DIS.4305", "Too many stream requests."),
+	fault(errTooManyCalls, 400, "DIS.4305", "Too many stream requests."),
+	fault(kind.ErrBucket, 400, "DIS.4306", "Bucket does not exist. %s"),
+	fault(partition.ErrStreamExists, 400, "DIS.4307", "The stream already exists."),
+	fault(partition.ErrQuota, 400, "DIS.4308", "Insufficient quota."),
+	fault(kind.ErrBucketAccess, 400, "DIS.4310", "OBS access error."),
+	fault(partition.ErrPartitionExpired, 400, "DIS.4319", "Partition is expired. %s"),
+	fault(cursor.ErrAppQuota, 400, "DIS.4329", "app quota exceeded."),
+	fault(cursor.ErrAppExists, 400, "DIS.4330", "app already exist."),
+	fault(cursor.ErrAppInUse, 400, "DIS.4331", "app is using."),
+	fault(cursor.ErrAppNotFound, 400, "DIS.4332", "app not found."),
+	fault(kind.ErrAgency, 400, "DIS.4335", "Invalid IAM agency."),
+	fault(kind.ErrHDFSPath, 400, "DIS.4336", "Invalid HDFS path."),
+	fault(kind.ErrDLIDatabase, 400, "DIS.4337", "The DLI database does not exist."),
+	fault(kind.ErrDLITable, 400, "DIS.4338", "The DLI table does not exist."),
+	fault(kind.ErrCloudTableCluster, 400, "DIS.4341", "The CloudTable cluster does not exist."),
+	fault(kind.ErrCloudTableTable, 400, "DIS.4342", "The CloudTable table does not exist"),
+	fault(kind.ErrColumnFamily, 400, "DIS.4343", "The CloudTable table family does not exist."),
+	fault(kind.ErrCloudTableSchema, 400, "DIS.4345", "Invalid CloudTable schema."),
+	fault(kind.ErrOpenTSDBSchema, 400, "DIS.4348", "Invalid CloudTable openTSDB schema."),
+	fault(kind.ErrDWSCluster, 400, "DIS.4350", "Invalid DWS cluster."),
+	fault(kind.ErrKMSKey, 400, "DIS.4351", "Invalid KMS userKey."),
+	fault(transfer.ErrTaskNotFound, 400, "DIS.4354", "The transfer task does not exist."),
+	fault(transfer.ErrTaskExists, 400, "DIS.4355", "The transfer task already exists."),
+	fault(transfer.ErrTaskQuota, 400, "DIS.4357", "Exceeded transfer task quota."),
+	fault(kind.ErrSchema, 400, "DIS.4360", "Invalid data schema."),
+	fault(partition.ErrSchema, 400, "DIS.4360", "Invalid data schema."),
+	fault(cursor.ErrNoCheckpoint, 400, "DIS.4375", "The app does not commit checkpoint"),
+	fault(dis.ErrTagQuota, 400, "DIS.4601", "The number of resource tags has reached the maximum."),
+	fault(dis.ErrResourceType, 400, "DIS.4602", "Invalid resource type."),
+	fault(dis.ErrNoResource, 400, "DIS.4603", "The resource does not exist."),
+	fault(dis.ErrNoTag, 400, "DIS.4604", "The key does not exist."),
+	fault(dis.ErrTagAction, 400, "DIS.4605", "The action is not supported."),
+	fault(group.ErrQuota, 400, "DIS.4339", "Consumer quota exceeded."),
+	fault(group.ErrRebalancing, 400, "DIS.4701", "The consumer group is rebalancing. %s"),
+	fault(group.ErrNotMember, 400, "DIS.4702", "The consumer is not a member of the group. %s"),
+	fault(group.ErrGeneration, 400, "DIS.4703", "Illegal generation. %s"),
+	fault(cursor.ErrRange, 400, "DIS.4224", "Sequence_number out of range. %s"),
+	fault(cursor.ErrTimestamp, 400, "DIS.4300", "Request error."),
+	malformed(field.ErrInvalid, "DIS.4200", "Invalid request. %s"),
+	malformed(storage.ErrInvalid, "DIS.4200", "Invalid request. %s"),
+	fault(rest.ErrNoAPI, 404, "APIGW.0101", noAPI),
+	fault(rest.ErrNoMethod, 405, "APIGW.0101", noAPI),
+	fault(rest.ErrTooLarge, 413, "APIGW.0201", "Request entity too large"),
+	fault(auth.ErrTooLarge, 413, "APIGW.0201", "Request entity too large"),
+	fault(auth.ErrNotFound, 404, "IAM.0404", "There is no such token or key"),
+	fault(codec.ErrTooLarge, 413, "APIGW.0201", "Request entity too large"),
+	fault(rest.ErrMediaType, 415, "APIGW.0201", "Unsupported media type"),
+	fault(codec.ErrEncoding, 415, "APIGW.0201", "Unsupported media type"),
+	fault(ops.ErrNotReady, 503, "DIS.5000", "System error."),
+	fault(storage.ErrUnavailable, 503, "DIS.5000", "System error."),
 }
 
 const lostPosition = "A partition iterator error occurred or a record to which the SN corresponds has expired. Try to obtain the partition iterator again."
 
 const noAPI = "The API does not exist or has not been published in the environment"
 
-var systemError = fault{nil, http.StatusInternalServerError, "DIS.5000", "System error."}
-
-func faultOf(err error) fault {
-	for _, f := range faults {
-		if errors.Is(err, f.err) {
-			return f
-		}
-	}
-	return systemError
+// table is what clients are told about errors.
+var table = rest.Table{
+	Faults:  faults,
+	Else:    rest.Fault{Status: http.StatusInternalServerError, Code: "DIS.5000", Message: "System error."},
+	Details: details,
 }
 
-// recordFaults are the errors of single records in an accepted upload (E19-R4);
-// everything else is a storage failure.
-var recordFaults = []fault{
-	ofRecord(partition.ErrPartitionNotFound),
-	ofRecord(partition.ErrPartitionExpired),
-	ofRecord(partition.ErrThrottled),
-	ofRecord(storage.ErrBusy),
+func fault(err error, status int, code, message string) rest.Fault {
+	return rest.Fault{Err: err, Status: status, Code: code, Message: message}
 }
 
-// ofRecord is the fault as a record of an upload tells it. The message contains the
-// code too, because one client looks only there.
-func ofRecord(err error) fault {
-	f := faultOf(err)
-	return fault{err: err, code: f.code, message: f.text(nil) + " " + f.code}
+// malformed is a request that cannot be read, or asks for what cannot be.
+func malformed(err error, code, message string) rest.Fault {
+	return rest.Fault{Err: err, Status: http.StatusBadRequest, Code: code, Message: message, Malformed: true}
 }
 
-// storageFailure is the code clients know to retry a record on.
-const storageFailure = "DIS.5250"
-
-// recordFault returns code and message of a record that was not stored.
-func recordFault(err error) (code, message string) {
-	for i := range recordFaults {
-		if f := &recordFaults[i]; errors.Is(err, f.err) {
-			return f.code, f.message
-		}
-	}
-	return storageFailure, systemError.message + " " + storageFailure
-}
-
-// A detailed error names what the client's request said.
-type detailed struct {
-	err   error
-	items []string
-}
-
-func (d *detailed) Error() string { return d.err.Error() + " [" + strings.Join(d.items, "][") + "]" }
-func (d *detailed) Unwrap() error { return d.err }
-
-// detail adds the bracketed items of the message to an error.
-func detail(err error, items ...string) error { return &detailed{err, items} }
-
-// itemsOf returns the bracketed details of an error (C-53).
-func itemsOf(err error) []string {
-	var d *detailed
+// details returns the bracketed details of an error (C-53).
+func details(err error) []string {
 	var bad *field.Error
 	var bounds *cursor.RangeError
 	var old *cursor.TimestampError
 	var missing *kind.DestinationError
 	switch {
-	case errors.As(err, &d):
-		return d.items
 	case errors.As(err, &bad):
 		return []string{bad.Field + ": " + bad.Reason}
 	case errors.As(err, &bounds):
@@ -205,67 +142,3 @@ func itemsOf(err error) []string {
 	}
 	return nil
 }
-
-// text returns the message with its details.
-func (f fault) text(items []string) string {
-	var b strings.Builder
-	for _, item := range items {
-		b.WriteString("[" + harmless(item) + "]")
-	}
-	if before, ok := strings.CutSuffix(f.message, "%s"); ok {
-		return strings.TrimSuffix(before+b.String(), " ")
-	}
-	if b.Len() > 0 {
-		return f.message + " " + b.String()
-	}
-	return f.message
-}
-
-var codeLike = regexp.MustCompile(`DIS\.([0-9])`)
-
-// harmless keeps what a client said from looking like an error code: clients
-// search whole bodies for codes (8-N3).
-func harmless(item string) string { return codeLike.ReplaceAllString(item, "DIS $1") }
-
-// An envelope is the body of every error: both spellings that clients read, all
-// values strings, on one line (C-52).
-type envelope struct {
-	Code      string `json:"errorCode"`
-	Message   string `json:"message"`
-	CodeV3    string `json:"error_code"`
-	MessageV3 string `json:"error_msg"`
-	RequestID string `json:"request_id"`
-}
-
-// A keystone is what clients of the identity service know beside the envelope.
-type keystone struct {
-	envelope
-	Error struct {
-		Code    int    `json:"code"`
-		Message string `json:"message"`
-		Title   string `json:"title"`
-	} `json:"error"`
-}
-
-// malformed is what the identity service says of any body it cannot use.
-var malformed = fault{nil, http.StatusBadRequest, "IAM.0400", "The request is malformed. %s"}
-
-// failure turns an error into its answer and the code for metrics and logs.
-func (o operation) failure(err error, requestID string) (reply, string) {
-	f := faultOf(err)
-	if o.iam && f.status == http.StatusBadRequest && strings.HasPrefix(f.code, "DIS.42") || o.iam && f.code == "DIS.4300" {
-		f = malformed
-	}
-	text := f.text(itemsOf(err))
-	var v any = envelope{f.code, text, f.code, text, requestID}
-	if o.iam && f.message != noAPI || strings.HasPrefix(f.code, "IAM.") { // DIS clients want all values to be strings
-		k := keystone{envelope: envelope{f.code, text, f.code, text, requestID}}
-		k.Error.Code, k.Error.Message, k.Error.Title = f.status, text, http.StatusText(f.status)
-		v = k
-	}
-	body, _ := json.Marshal(v) // strings and a number cannot fail
-	return reply{status: f.status, body: body}, f.code
-}
-
-// aborted reports an error that nobody is left to hear about.
-func aborted(err error) bool { return errors.Is(err, context.Canceled) }

@@ -1,12 +1,46 @@
-package api
+// Package iam is the identity service that clients log in to: tokens, projects, users,
+// temporary keys, and where the services are. E1, E2, E51 to E59 of api.md.
+package iam
 
 import (
 	"net/http"
 	"time"
 
+	"disd/internal/api/rest"
 	"disd/internal/auth"
 	"disd/internal/field"
 )
+
+// A Service is the calls of the identity service. All methods may be called at any time.
+type Service struct {
+	ids         *auth.Directory
+	verifier    *auth.Verifier
+	objectStore string // URL for the catalog of services (E1-R8), "" for none
+}
+
+// New returns the service over the given identities. Clients find the object store at
+// its URL in the catalog of services (E1-R8), unless that is "".
+func New(ids *auth.Directory, verifier *auth.Verifier, objectStore string) *Service {
+	return &Service{ids, verifier, objectStore}
+}
+
+// Operations is every call.
+func (s *Service) Operations() []rest.Operation {
+	return []rest.Operation{
+		{Method: "GET", Path: "/", Name: "ListVersions", Do: s.listVersions, Service: rest.Identity, Public: true},
+		{Method: "GET", Path: "/v3", Name: "ShowVersion", Do: s.showVersion, Service: rest.Identity, Public: true},
+		{Method: "POST", Path: "/v3/auth/tokens", Name: "CreateToken", Do: s.createToken, Service: rest.Identity, Public: true},
+		{Method: "GET", Path: "/v3/auth/tokens", Name: "ShowToken", Do: s.showToken, Service: rest.Identity},
+		{Method: "GET", Path: "/v3/auth/catalog", Name: "ShowCatalog", Do: s.showCatalog, Service: rest.Identity},
+		{Method: "GET", Path: "/v3/auth/domains", Name: "ListDomains", Do: s.listDomains, Service: rest.Identity},
+		{Method: "GET", Path: "/v3/auth/projects", Name: "ListProjects", Do: s.listProjects, Service: rest.Identity},
+		{Method: "GET", Path: "/v3/projects", Name: "ListProjects", Do: s.listProjects, Service: rest.Identity},
+		{Method: "GET", Path: "/v3/users", Name: "ListUsers", Do: s.listUsers, Service: rest.Identity},
+		{Method: "POST", Path: "/v3.0/OS-CREDENTIAL/securitytokens", Name: "CreateTemporaryKey", Do: s.createTemporaryKey, Service: rest.Identity, Public: true},
+		{Method: "GET", Path: "/v3.0/OS-CREDENTIAL/credentials/{key}", Name: "ShowAccessKey", Do: s.showAccessKey, Service: rest.Identity},
+		{Method: "POST", Path: "/v3.0/OS-AUTH/id-token/tokens", Name: "CreateTokenByIdentity", Do: s.createTokenByIdentity, Service: rest.Identity, Public: true},
+	}
+}
 
 // timeForm is how the identity service writes times (E1).
 const timeForm = "2006-01-02T15:04:05.000000Z"
@@ -14,8 +48,8 @@ const timeForm = "2006-01-02T15:04:05.000000Z"
 func iamTime(t time.Time) string { return t.UTC().Format(timeForm) }
 
 type ref struct {
-	ID   text `json:"id"`
-	Name text `json:"name"`
+	ID   rest.Text `json:"id"`
+	Name rest.Text `json:"name"`
 }
 
 func (r *ref) pointer() *auth.Ref {
@@ -31,16 +65,16 @@ func (r ref) value() auth.Ref { return auth.Ref{ID: string(r.ID), Name: string(r
 type loginRequest struct {
 	Auth *struct {
 		Identity *struct {
-			Methods []text `json:"methods"`
+			Methods []rest.Text `json:"methods"`
 			Token   struct {
-				ID       text   `json:"id"`
-				Duration number `json:"duration_seconds"` // E57
+				ID       rest.Text   `json:"id"`
+				Duration rest.Number `json:"duration_seconds"` // E57
 			} `json:"token"`
 			Password struct {
 				User struct {
 					ref
-					Password text `json:"password"`
-					Domain   ref  `json:"domain"`
+					Password rest.Text `json:"password"`
+					Domain   ref       `json:"domain"`
 				} `json:"user"`
 			} `json:"password"`
 		} `json:"identity"`
@@ -56,7 +90,7 @@ type loginRequest struct {
 
 // read decodes and checks what both calls need.
 func (in *loginRequest) read(body []byte) error {
-	if err := decode(body, in); err != nil {
+	if err := rest.Decode(body, in); err != nil {
 		return err
 	}
 	if in.Auth == nil || in.Auth.Identity == nil {
@@ -109,7 +143,7 @@ type catalogEntry struct {
 
 // serviceCatalog lists where DIS is, here, and the object store, for every region
 // (E1-R8).
-func (s *Server) serviceCatalog(c *call, regions ...string) []catalogEntry {
+func (s *Service) serviceCatalog(c *rest.Call, regions ...string) []catalogEntry {
 	entry := func(name, url string) catalogEntry {
 		e := catalogEntry{ID: name, Name: name, Type: name, Endpoints: []catalogEndpoint{}}
 		for _, r := range regions {
@@ -117,19 +151,11 @@ func (s *Server) serviceCatalog(c *call, regions ...string) []catalogEntry {
 		}
 		return e
 	}
-	list := []catalogEntry{entry("dis", root(c))}
-	if s.opts.ObjectStore != "" {
-		list = append(list, entry("object", s.opts.ObjectStore))
+	list := []catalogEntry{entry("dis", c.Root())}
+	if s.objectStore != "" {
+		list = append(list, entry("object", s.objectStore))
 	}
 	return list
-}
-
-// root is the server's address as the client spelled it.
-func root(c *call) string {
-	if c.TLS != nil {
-		return "https://" + c.Host
-	}
-	return "http://" + c.Host
 }
 
 type tokenReply struct {
@@ -143,7 +169,7 @@ type tokenReply struct {
 	Catalog []catalogEntry `json:"catalog"`
 }
 
-func (s *Server) describeToken(c *call, t auth.Token, regions []string) tokenReply {
+func (s *Service) describeToken(c *rest.Call, t auth.Token, regions []string) tokenReply {
 	out := tokenReply{
 		Expires: iamTime(t.Expires), Issued: iamTime(t.Issued), Methods: t.Methods,
 		User:  named{t.User.ID, t.User.Name, nameOf(t.User.Domain)},
@@ -161,52 +187,52 @@ func (s *Server) describeToken(c *call, t auth.Token, regions []string) tokenRep
 }
 
 // createToken answers E1.
-func (s *Server) createToken(c *call) (reply, error) {
+func (s *Service) createToken(c *rest.Call) (rest.Reply, error) {
 	var in loginRequest
-	if err := in.read(c.body); err != nil {
-		return reply{}, err
+	if err := in.read(c.Body); err != nil {
+		return rest.Reply{}, err
 	}
-	t, text, err := s.opts.Verifier.Login(c.Request, in.login())
+	t, text, err := s.verifier.Login(c.Request, in.login())
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
-	c.principal.User = t.User // for the audit log
+	c.Principal.User = t.User // for the audit log
 	return s.tokenReply(c, http.StatusCreated, t, text)
 }
 
-func (s *Server) tokenReply(c *call, status int, t auth.Token, text string) (reply, error) {
-	out, err := answer(status, map[string]tokenReply{"token": s.describeToken(c, t, s.ids.Regions(auth.Principal{User: t.User}))})
-	out.subject = text
+func (s *Service) tokenReply(c *rest.Call, status int, t auth.Token, text string) (rest.Reply, error) {
+	out, err := rest.Answer(status, map[string]tokenReply{"token": s.describeToken(c, t, s.ids.Regions(auth.Principal{User: t.User}))})
+	out.SubjectToken = text
 	return out, err
 }
 
 // showToken answers E52.
-func (s *Server) showToken(c *call) (reply, error) {
+func (s *Service) showToken(c *rest.Call) (rest.Reply, error) {
 	subject := c.Header.Get("X-Subject-Token")
-	t, err := s.ids.ShowToken(c.principal, subject)
+	t, err := s.ids.ShowToken(c.Principal, subject)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	return s.tokenReply(c, http.StatusOK, t, subject)
 }
 
 // createTokenByIdentity answers E58. No identity provider can be configured, so
 // every token is one that does not verify (E58-R1).
-func (s *Server) createTokenByIdentity(c *call) (reply, error) {
+func (s *Service) createTokenByIdentity(c *rest.Call) (rest.Reply, error) {
 	var in struct {
 		Auth struct {
 			Token struct {
-				ID text `json:"id"`
+				ID rest.Text `json:"id"`
 			} `json:"id_token"`
 		} `json:"auth"`
 	}
-	if err := decode(c.body, &in); err != nil {
-		return reply{}, err
+	if err := rest.Decode(c.Body, &in); err != nil {
+		return rest.Reply{}, err
 	}
 	if err := field.Present("auth.id_token.id", string(in.Auth.Token.ID)); err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
-	return reply{}, auth.ErrLogin
+	return rest.Reply{}, auth.ErrLogin
 }
 
 type links struct {
@@ -215,14 +241,14 @@ type links struct {
 	Self     string  `json:"self"`
 }
 
-func self(c *call, path string) links { return links{Self: root(c) + path} }
+func self(c *rest.Call, path string) links { return links{Self: c.Root() + path} }
 
 // showCatalog answers E53.
-func (s *Server) showCatalog(c *call) (reply, error) {
-	return ok(struct {
+func (s *Service) showCatalog(c *rest.Call) (rest.Reply, error) {
+	return rest.OK(struct {
 		Catalog []catalogEntry `json:"catalog"`
 		Links   links          `json:"links"`
-	}{s.serviceCatalog(c, s.ids.Regions(c.principal)...), self(c, "/v3/auth/catalog")})
+	}{s.serviceCatalog(c, s.ids.Regions(c.Principal)...), self(c, "/v3/auth/catalog")})
 }
 
 type domainReply struct {
@@ -239,12 +265,12 @@ type listDomainsReply struct {
 }
 
 // listDomains answers E54.
-func (s *Server) listDomains(c *call) (reply, error) {
+func (s *Service) listDomains(c *rest.Call) (rest.Reply, error) {
 	out := listDomainsReply{[]domainReply{}, self(c, "/v3/auth/domains")}
-	for _, d := range s.ids.Domains(c.principal, c.query.Get("name")) {
+	for _, d := range s.ids.Domains(c.Principal, c.Query.Get("name")) {
 		out.Domains = append(out.Domains, domainReply{d.ID, d.Name, true, "", self(c, "/v3/domains/"+d.ID)})
 	}
-	return ok(out)
+	return rest.OK(out)
 }
 
 type projectReply struct {
@@ -264,15 +290,15 @@ type listProjectsReply struct {
 }
 
 // listProjects answers E2 and E55.
-func (s *Server) listProjects(c *call) (reply, error) {
+func (s *Service) listProjects(c *rest.Call) (rest.Reply, error) {
 	out := listProjectsReply{[]projectReply{}, self(c, c.URL.Path)}
-	for _, p := range s.ids.Projects(c.principal, c.query.Get("name")) {
+	for _, p := range s.ids.Projects(c.Principal, c.Query.Get("name")) {
 		out.Projects = append(out.Projects, projectReply{
 			DomainID: p.Domain.ID, ParentID: p.Domain.ID, Name: p.Name,
 			Links: self(c, "/v3/projects/"+p.ID), ID: p.ID, Enabled: true,
 		})
 	}
-	return ok(out)
+	return rest.OK(out)
 }
 
 type userReply struct {
@@ -288,12 +314,12 @@ type listUsersReply struct {
 }
 
 // listUsers answers E56.
-func (s *Server) listUsers(c *call) (reply, error) {
+func (s *Service) listUsers(c *rest.Call) (rest.Reply, error) {
 	out := listUsersReply{[]userReply{}, self(c, "/v3/users")}
-	for _, u := range s.ids.Users(c.principal, c.query.Get("name")) {
+	for _, u := range s.ids.Users(c.Principal, c.Query.Get("name")) {
 		out.Users = append(out.Users, userReply{u.ID, u.Name, u.Domain.ID, true})
 	}
-	return ok(out)
+	return rest.OK(out)
 }
 
 type credentialReply struct {
@@ -304,27 +330,27 @@ type credentialReply struct {
 }
 
 // createTemporaryKey answers E57.
-func (s *Server) createTemporaryKey(c *call) (reply, error) {
+func (s *Service) createTemporaryKey(c *rest.Call) (rest.Reply, error) {
 	var in loginRequest
-	if err := in.read(c.body); err != nil {
-		return reply{}, err
+	if err := in.read(c.Body); err != nil {
+		return rest.Reply{}, err
 	}
 	token := in.Auth.Identity.Token
-	seconds, err := token.Duration.within("duration_seconds", int64(auth.MinTemporary/time.Second), int64(auth.MaxTemporary/time.Second), 0)
+	seconds, err := token.Duration.Within("duration_seconds", int64(auth.MinTemporary/time.Second), int64(auth.MaxTemporary/time.Second), 0)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	if len(in.Auth.Identity.Methods) != 1 || in.Auth.Identity.Methods[0] != "token" {
-		return reply{}, auth.ErrLogin // E57-R2
+		return rest.Reply{}, auth.ErrLogin // E57-R2
 	}
 	if token.ID == "" {
-		token.ID = text(c.Header.Get("X-Auth-Token"))
+		token.ID = rest.Text(c.Header.Get("X-Auth-Token"))
 	}
 	key, err := s.ids.NewTemporaryKey(string(token.ID), time.Duration(seconds)*time.Second)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
-	return answer(http.StatusCreated, map[string]credentialReply{"credential": {key.AK, key.SK, key.SecurityToken, iamTime(key.Expires)}})
+	return rest.Answer(http.StatusCreated, map[string]credentialReply{"credential": {key.AK, key.SK, key.SecurityToken, iamTime(key.Expires)}})
 }
 
 type accessKeyReply struct {
@@ -336,16 +362,16 @@ type accessKeyReply struct {
 }
 
 // showAccessKey answers E59.
-func (s *Server) showAccessKey(c *call) (reply, error) {
-	k, err := s.ids.Key(c.principal, c.param("key"))
+func (s *Service) showAccessKey(c *rest.Call) (rest.Reply, error) {
+	k, err := s.ids.Key(c.Principal, c.Param("key"))
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	status := "active"
 	if !k.Active {
 		status = "inactive"
 	}
-	return ok(map[string]accessKeyReply{"credential": {k.User.ID, k.AK, status, iamTime(k.Created), k.Description}})
+	return rest.OK(map[string]accessKeyReply{"credential": {k.User.ID, k.AK, status, iamTime(k.Created), k.Description}})
 }
 
 type versionLink struct {
@@ -359,16 +385,16 @@ type versionReply struct {
 	Links  []versionLink `json:"links"`
 }
 
-func version(c *call) versionReply {
-	return versionReply{"v3.6", "stable", []versionLink{{"self", root(c) + "/v3/"}}}
+func version(c *rest.Call) versionReply {
+	return versionReply{"v3.6", "stable", []versionLink{{"self", c.Root() + "/v3/"}}}
 }
 
 // listVersions answers E51 at the root.
-func (s *Server) listVersions(c *call) (reply, error) {
-	return ok(map[string]map[string][]versionReply{"versions": {"values": {version(c)}}})
+func (s *Service) listVersions(c *rest.Call) (rest.Reply, error) {
+	return rest.OK(map[string]map[string][]versionReply{"versions": {"values": {version(c)}}})
 }
 
 // showVersion answers E51 at /v3.
-func (s *Server) showVersion(c *call) (reply, error) {
-	return ok(map[string]versionReply{"version": version(c)})
+func (s *Service) showVersion(c *rest.Call) (rest.Reply, error) {
+	return rest.OK(map[string]versionReply{"version": version(c)})
 }

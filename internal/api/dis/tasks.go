@@ -1,4 +1,4 @@
-package api
+package dis
 
 import (
 	"encoding/json"
@@ -6,16 +6,23 @@ import (
 	"slices"
 	"strconv"
 
+	"disd/internal/api/rest"
 	"disd/internal/field"
 	"disd/internal/partition"
 	"disd/internal/transfer"
 	"disd/internal/transfer/kind"
 )
 
+// taskCalls are the calls about transfer tasks, E22 to E31, E48 and E49.
+type taskCalls struct {
+	finder
+	tasks *transfer.Tasks
+}
+
 // taskRequest is the body of E22, E28 to E31 and E48, which are told apart by
 // the type. Descriptors of other types are not read (TC-R4).
 type taskRequest struct {
-	Type       text            `json:"destination_type"`
+	Type       rest.Text       `json:"destination_type"`
 	OBS        json.RawMessage `json:"obs_destination_descriptor"`
 	DWS        json.RawMessage `json:"dws_destination_descriptor"`
 	MRS        json.RawMessage `json:"mrs_destination_descriptor"`
@@ -30,57 +37,57 @@ func (in *taskRequest) descriptor() json.RawMessage {
 	}[kind.Type(in.Type)]
 }
 
-// createTask answers E22 and E28 to E31.
-func (s *Server) createTask(c *call) (reply, error) {
-	d, err := readDescriptor(c, s.opts.Tasks.Kinds().Parse)
+// create answers E22 and E28 to E31.
+func (s *taskCalls) create(c *rest.Call) (rest.Reply, error) {
+	d, err := readDescriptor(c, s.tasks.Kinds().Parse)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	info, err := s.runningStream(c)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
-	if err := s.opts.Tasks.Create(c.Context(), info.ID, d); err != nil {
-		return reply{}, notFound(c, info.Name, err)
+	if err := s.tasks.Create(c.Context(), info.ID, d); err != nil {
+		return rest.Reply{}, notFound(c, info.Name, err)
 	}
-	return created()
+	return rest.Created()
 }
 
-// updateTask answers E48.
-func (s *Server) updateTask(c *call) (reply, error) {
-	d, err := readDescriptor(c, s.opts.Tasks.Kinds().ParseUpdate)
+// update answers E48.
+func (s *taskCalls) update(c *rest.Call) (rest.Reply, error) {
+	d, err := readDescriptor(c, s.tasks.Kinds().ParseUpdate)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	info, err := s.runningStream(c)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
-	if err := s.opts.Tasks.Update(c.Context(), info.ID, d); err != nil {
-		return reply{}, notFound(c, info.Name, err)
+	if err := s.tasks.Update(c.Context(), info.ID, d); err != nil {
+		return rest.Reply{}, notFound(c, info.Name, err)
 	}
-	return reply{status: http.StatusOK}, nil
+	return rest.Reply{Status: http.StatusOK}, nil
 }
 
-func readDescriptor(c *call, parse func(kind.Type, json.RawMessage) (kind.Descriptor, error)) (kind.Descriptor, error) {
+func readDescriptor(c *rest.Call, parse func(kind.Type, json.RawMessage) (kind.Descriptor, error)) (kind.Descriptor, error) {
 	var in taskRequest
-	if err := decode(c.body, &in); err != nil {
+	if err := rest.Decode(c.Body, &in); err != nil {
 		return kind.Descriptor{}, err
 	}
 	return parse(kind.Type(in.Type), in.descriptor())
 }
 
 // taskStream returns the stream of the path, by name only.
-func (s *Server) taskStream(c *call) (*partition.Stream, *partition.Info, error) {
+func (s *taskCalls) taskStream(c *rest.Call) (*partition.Stream, *partition.Info, error) {
 	st, err := s.ownStream(c)
 	if err != nil {
 		return nil, nil, err
 	}
 	info, err := st.Info()
-	return st, info, notFound(c, c.param("stream"), err)
+	return st, info, notFound(c, c.Param("stream"), err)
 }
 
-func (s *Server) runningStream(c *call) (*partition.Info, error) {
+func (s *taskCalls) runningStream(c *rest.Call) (*partition.Info, error) {
 	_, info, err := s.taskStream(c)
 	if err != nil {
 		return nil, err
@@ -107,29 +114,29 @@ type listTasksReply struct {
 	Tasks []taskReply `json:"tasks"`
 }
 
-// listTasks answers E23.
-func (s *Server) listTasks(c *call) (reply, error) {
-	limit, err := parseNumber(c.query.Get("limit")).within("limit", 0, maxInt32, 0)
+// list answers E23.
+func (s *taskCalls) list(c *rest.Call) (rest.Reply, error) {
+	limit, err := rest.ParseNumber(c.Query.Get("limit")).Within("limit", 0, maxInt32, 0)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	_, info, err := s.taskStream(c)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
-	all, err := s.opts.Tasks.List(info.ID)
+	all, err := s.tasks.List(info.ID)
 	if err != nil {
-		return reply{}, notFound(c, info.Name, err)
+		return rest.Reply{}, notFound(c, info.Name, err)
 	}
-	out := listTasksReply{Total: len(all), Quota: s.opts.Tasks.Quota(), Tasks: []taskReply{}}
-	start := slices.IndexFunc(all, func(st transfer.Status) bool { return st.Name == c.query.Get("start_task_name") })
+	out := listTasksReply{Total: len(all), Quota: s.tasks.Quota(), Tasks: []taskReply{}}
+	start := slices.IndexFunc(all, func(st transfer.Status) bool { return st.Name == c.Query.Get("start_task_name") })
 	for i := range all[start+1:] {
 		if limit > 0 && i == int(limit) {
 			break
 		}
 		out.Tasks = append(out.Tasks, listedTask(&all[start+1+i]))
 	}
-	return ok(out)
+	return rest.OK(out)
 }
 
 // taskPartition has the members of two editions of the reference (E25-R6).
@@ -174,15 +181,15 @@ func (out *showTaskReply) describe(d kind.Descriptor) {
 	}
 }
 
-// showTask answers E25.
-func (s *Server) showTask(c *call) (reply, error) {
+// show answers E25.
+func (s *taskCalls) show(c *rest.Call) (rest.Reply, error) {
 	st, info, err := s.taskStream(c)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
-	task, err := s.opts.Tasks.Get(info.ID, c.param("task"))
+	task, err := s.tasks.Get(info.ID, c.Param("task"))
 	if err != nil {
-		return reply{}, notFound(c, info.Name, err)
+		return rest.Reply{}, notFound(c, info.Name, err)
 	}
 	out := showTaskReply{StreamID: info.ID, StreamName: info.Name, taskReply: listedTask(&task), Partitions: []taskPartition{}}
 	out.describe(task.Descriptor)
@@ -194,48 +201,48 @@ func (s *Server) showTask(c *call) (reply, error) {
 			})
 		}
 	}
-	return ok(out)
+	return rest.OK(out)
 }
 
-// deleteTask answers E24.
-func (s *Server) deleteTask(c *call) (reply, error) {
+// delete answers E24.
+func (s *taskCalls) delete(c *rest.Call) (rest.Reply, error) {
 	_, info, err := s.taskStream(c)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
-	if err := s.opts.Tasks.Delete(info.ID, c.param("task")); err != nil {
-		return reply{}, err
+	if err := s.tasks.Delete(info.ID, c.Param("task")); err != nil {
+		return rest.Reply{}, err
 	}
-	return noContent()
+	return rest.NoContent()
 }
 
 type taskActionRequest struct {
-	Action text `json:"action"`
+	Action rest.Text `json:"action"`
 	Tasks  []struct {
-		ID text `json:"id"`
+		ID rest.Text `json:"id"`
 	} `json:"tasks"`
 }
 
-// actOnTasks answers E26 and E27.
-func (s *Server) actOnTasks(c *call) (reply, error) {
+// act answers E26 and E27.
+func (s *taskCalls) act(c *rest.Call) (rest.Reply, error) {
 	var in taskActionRequest
-	if err := decode(c.body, &in); err != nil {
-		return reply{}, err
+	if err := rest.Decode(c.Body, &in); err != nil {
+		return rest.Reply{}, err
 	}
 	ids, err := in.ids()
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	_, info, err := s.taskStream(c)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	if in.Action == "start" {
-		err = s.opts.Tasks.Start(info.ID, ids)
+		err = s.tasks.Start(info.ID, ids)
 	} else {
-		err = s.opts.Tasks.Stop(info.ID, ids)
+		err = s.tasks.Stop(info.ID, ids)
 	}
-	return reply{status: http.StatusOK}, err
+	return rest.Reply{Status: http.StatusOK}, err
 }
 
 func (in *taskActionRequest) ids() (ids []string, err error) {

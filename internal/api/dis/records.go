@@ -1,18 +1,23 @@
-package api
+package dis
 
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"disd/internal/api/codec"
+	"disd/internal/api/rest"
 	"disd/internal/auth/policy"
 	"disd/internal/cursor"
 	"disd/internal/field"
+	"disd/internal/monitor"
 	"disd/internal/partition"
 	"disd/internal/storage"
 )
@@ -22,13 +27,33 @@ const (
 	defaultFetch    = 1 << 20
 	maxFetch        = 10 << 20
 	maxFetchRecords = 10000
-	// maxPutRecords bounds the records of an upload, and maxPuts those of all uploads
+	// MaxPutRecords bounds the records of an upload, and maxPuts those of all uploads
 	// at one time: small ones take a hundred times the memory of their text.
-	maxPutRecords = 200_000
-	maxPuts       = 5 * maxPutRecords
+	MaxPutRecords = 200_000
+	maxPuts       = 5 * MaxPutRecords
 	// smallFetch is the size in bytes of downloads that need no room in the budget.
 	smallFetch = 64 << 10
 )
+
+// recordCalls are the calls about records, E19 to E21 and E47.
+type recordCalls struct {
+	finder
+	cursors *cursor.Sealer
+	monitor *monitor.Monitor
+	faults  recordFaults
+	now     func() time.Time
+	sleep   func(context.Context, time.Duration) error
+	log     *slog.Logger
+
+	limits    RecordLimit
+	emptyWait time.Duration // how long an empty download is lease back (E20-R9)
+
+	pools   *rest.Pools
+	chunks  *rest.FreeList[*storage.Chunk]
+	uploads *semaphore.Weighted // records being uploaded
+	results *rest.Budget        // answers to large uploads
+	answers *rest.Budget        // of downloads
+}
 
 // An uploader is the memory of one upload, used again and again.
 type uploader struct {
@@ -49,70 +74,78 @@ func (u *uploader) release() {
 	uploaders.Put(u)
 }
 
-// putRecords answers E19.
-func (s *Server) putRecords(c *call) (rep reply, err error) {
-	n := int64(codec.AtMost(c.body, c.proto))
-	if n > maxPutRecords {
-		return reply{}, errTooLarge
+// put answers E19.
+func (s *recordCalls) put(c *rest.Call) (rep rest.Reply, err error) {
+	n := int64(codec.AtMost(c.Body, c.Proto))
+	if n > MaxPutRecords {
+		return rest.Reply{}, rest.ErrTooLarge
 	}
-	held, err := s.makeRoom(c, n)
+	lease, err := s.makeRoom(c, n)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	defer func() {
-		s.records.Release(n)
-		if rep.held == nil {
-			held.release()
+		s.uploads.Release(n)
+		if rep.Lease == nil {
+			lease.Release()
 		}
 	}()
 	u := uploaders.Get().(*uploader)
 	defer u.release()
 	parse := codec.ParsePutJSON
-	if c.proto {
+	if c.Proto {
 		parse = codec.ParsePutProto
 	}
-	if err := parse(c.body, &u.request); err != nil {
-		return reply{}, putError(err)
+	if err := parse(c.Body, &u.request); err != nil {
+		return rest.Reply{}, putError(err)
 	}
 	st, info, err := s.namedStream(c, policy.PutRecords, u.request.StreamName, u.request.StreamID)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	if err := u.fill(s.maxRecord(info)); err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	if err := st.Put(c.Context(), u.puts, u.outcomes); err != nil {
-		return reply{}, notFound(c, info.Name, err)
+		return rest.Reply{}, notFound(c, info.Name, err)
 	}
 	if len(u.infos) > 0 {
 		s.notePieces(c, st, u)
 	}
-	s.opts.Monitor.Put(info.ID, c.start.Elapsed(), u.stored, u.throttled())
+	s.monitor.Put(info.ID, c.Start.Elapsed(), u.stored, u.throttled())
 	rep = s.putReply(c, u)
-	rep.held = held
+	rep.Lease = lease
 	return rep, nil
 }
 
 // makeRoom waits for what an upload of n records needs beside its body: the records
 // as such, which are given back when they are stored, and an answer that its client
 // may not take.
-func (s *Server) makeRoom(c *call, n int64) (held *holding, err error) {
+func (s *recordCalls) makeRoom(c *rest.Call, n int64) (lease *rest.Lease, err error) {
 	if size := putReplySize(int(n)); size > smallFetch {
-		held = s.results.enter(c.Request)
-		err = held.reserve(c.Context(), int64(size))
+		lease = s.results.Enter(c.Request)
+		err = lease.Reserve(c.Context(), int64(size))
 	}
 	if err == nil {
-		err = s.records.Acquire(c.Context(), n)
+		err = s.uploads.Acquire(c.Context(), n)
 	}
 	if err != nil {
-		held.release()
+		lease.Release()
 	}
-	return held, err
+	return lease, err
 }
 
 // putReplySize is about how long the answer to an upload is, more when there are
 // messages of errors in it.
 func putReplySize(records int) int { return 64 + 96*records }
+
+// LargestResult is the memory in bytes for the answer to the largest upload.
+const LargestResult = 64 + 96*MaxPutRecords
+
+// LargestAnswer is the memory in bytes for the largest download.
+func LargestAnswer(records RecordLimit) int64 {
+	return fetchCost(storage.Limit{Bytes: records.Advanced + maxFetch, Records: maxFetchRecords})
+}
 
 // stored yields partition and size of every record that was stored.
 func (u *uploader) stored(yield func(int32, int) bool) {
@@ -138,16 +171,16 @@ func putError(err error) error {
 	case errors.As(err, &bad):
 		return field.Invalid(bad.Field, bad.Reason)
 	case errors.As(err, &id):
-		return detail(errPartitionID, id.Value)
+		return rest.Detail(ErrPartitionID, id.Value)
 	}
 	return err
 }
 
-func (s *Server) maxRecord(info *partition.Info) int {
+func (s *recordCalls) maxRecord(info *partition.Info) int {
 	if info.Type == partition.Advanced {
-		return s.opts.MaxRecord.Advanced
+		return s.limits.Advanced
 	}
-	return s.opts.MaxRecord.Common
+	return s.limits.Common
 }
 
 // fill makes puts of the parsed records.
@@ -158,7 +191,7 @@ func (u *uploader) fill(maxRecord int) error {
 	for i := range u.request.Records {
 		r := &u.request.Records[i]
 		if len(r.Data) > maxRecord {
-			return detail(errRecordSize, "records["+strconv.Itoa(i)+"].data")
+			return rest.Detail(ErrRecordSize, "records["+strconv.Itoa(i)+"].data")
 		}
 		u.puts[i] = partition.Put{Partition: -1, Hash: -1, Key: r.Key, Timestamp: r.Timestamp, Data: r.Data, Info: u.info(&r.Info)}
 		if r.HasPartition {
@@ -181,19 +214,19 @@ func (u *uploader) info(f *codec.Info) []byte {
 	return u.infos[start:len(u.infos):len(u.infos)]
 }
 
-func (s *Server) putReply(c *call, u *uploader) reply {
+func (s *recordCalls) putReply(c *rest.Call, u *uploader) rest.Reply {
 	u.results = sized(u.results, len(u.outcomes))
 	for i, o := range u.outcomes {
 		u.results[i] = codec.PutResult{Partition: o.Partition, Seq: o.Seq}
 		if o.Err != nil {
-			u.results[i].Code, u.results[i].Message = recordFault(o.Err)
+			u.results[i].Code, u.results[i].Message = s.faults.of(o.Err)
 		}
 	}
-	memory := s.pools.get(putReplySize(len(u.results)))
-	if c.proto {
-		return reply{status: http.StatusOK, mime: protoType, body: codec.AppendPutProto(memory.b, u.results), memory: memory}
+	memory := s.pools.Get(putReplySize(len(u.results)))
+	if c.Proto {
+		return rest.Reply{Status: http.StatusOK, Type: rest.ProtoType, Body: codec.AppendPutProto(memory.B, u.results), Memory: memory}
 	}
-	return reply{status: http.StatusOK, body: codec.AppendPutJSON(memory.b, u.results), memory: memory}
+	return rest.Reply{Status: http.StatusOK, Body: codec.AppendPutJSON(memory.B, u.results), Memory: memory}
 }
 
 func sized[T any](s []T, n int) []T {
@@ -203,67 +236,67 @@ func sized[T any](s []T, n int) []T {
 	return s[:n]
 }
 
-// getRecords answers E20.
-func (s *Server) getRecords(c *call) (rep reply, err error) {
-	at, err := s.cursors.Open(c.query.Get("partition-cursor"), s.opts.Now())
-	lim, limErr := fetchLimit(c.query)
+// get answers E20.
+func (s *recordCalls) get(c *rest.Call) (rep rest.Reply, err error) {
+	at, err := s.cursors.Open(c.Query.Get("partition-cursor"), s.now())
+	lim, limErr := fetchLimit(c.Query)
 	if err := field.First(err, limErr); err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	st, info, err := s.namedStream(c, policy.GetRecords, "", at.StreamID)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	id, err := parsePartition(at.Partition)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	if err := info.Running(); err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	log, err := st.Log(id)
 	if err != nil {
-		return reply{}, partitionError(c, info, id, err)
+		return rest.Reply{}, partitionError(c, info, id, err)
 	}
 	delayed, err := s.await(c.Context(), st, log, at.Seq)
 	if errors.Is(err, partition.ErrThrottled) {
-		s.opts.Monitor.Refused(info.ID)
+		s.monitor.Refused(info.ID)
 	}
 	if err != nil {
-		return reply{}, partitionError(c, info, id, err)
+		return rest.Reply{}, partitionError(c, info, id, err)
 	}
-	held := s.answers.enter(c.Request)
+	lease := s.answers.Enter(c.Request)
 	defer func() {
-		if rep.held == nil {
-			held.release()
+		if rep.Lease == nil {
+			lease.Release()
 		}
 	}()
-	chunk, ok := s.chunks.get()
+	chunk, ok := s.chunks.Get()
 	if !ok {
 		chunk = new(storage.Chunk)
 	}
 	defer func() {
 		clear(chunk.Records) // which may lie in memory that is not the chunk's
-		s.chunks.put(chunk)
+		s.chunks.Put(chunk)
 	}()
-	if err := read(c.Context(), log, at.Seq, lim, s.maxRecord(info), held, chunk); err != nil {
-		return reply{}, partitionError(c, info, id, err)
+	if err := read(c.Context(), log, at.Seq, lim, s.maxRecord(info), lease, chunk); err != nil {
+		return rest.Reply{}, partitionError(c, info, id, err)
 	}
 	st.Took(id, dataSize(chunk.Records))
-	s.opts.Monitor.Get(info.ID, id, c.start.Elapsed(), len(chunk.Records), dataSize(chunk.Records), delayed)
-	at.Type, at.Issued = cursor.AtSequence, s.opts.Now().UnixMilli()
+	s.monitor.Get(info.ID, id, c.Start.Elapsed(), len(chunk.Records), dataSize(chunk.Records), delayed)
+	at.Type, at.Issued = cursor.AtSequence, s.now().UnixMilli()
 	at.Seq += storage.Seq(len(chunk.Records))
 	rep = s.getReply(c, chunk.Records, s.cursors.Seal(at))
-	held.shrink(int64(cap(rep.body)))
-	rep.held = held
+	lease.Shrink(int64(cap(rep.Body)))
+	rep.Lease = lease
 	return rep, nil
 }
 
 // fetchLimit reads max_fetch_bytes and limit.
-func fetchLimit(q query) (storage.Limit, error) {
+func fetchLimit(q rest.Query) (storage.Limit, error) {
 	names := []string{"max_fetch_bytes", "max-fetch-bytes"}
-	bytes, bytesErr := q.capped(names, defaultFetch, maxFetch)
-	records, recordsErr := parseNumber(q.Get("limit")).orDefault().within("limit", 1, 1<<62, maxFetchRecords)
+	bytes, bytesErr := q.Capped(names, defaultFetch, maxFetch)
+	records, recordsErr := rest.ParseNumber(q.Get("limit")).OrDefault().Within("limit", 1, 1<<62, maxFetchRecords)
 	return storage.Limit{
 		Records:    int(min(records, maxFetchRecords)),
 		Bytes:      bytes,
@@ -273,16 +306,16 @@ func fetchLimit(q query) (storage.Limit, error) {
 
 // await is the wait that the partition's throughput asks for (E20-R8), which it
 // reports; when there are no records it waits a little for some (E20-R9).
-func (s *Server) await(ctx context.Context, st *partition.Stream, log storage.Log, from storage.Seq) (delayed bool, err error) {
+func (s *recordCalls) await(ctx context.Context, st *partition.Stream, log storage.Log, from storage.Seq) (delayed bool, err error) {
 	pause, err := st.Pace(log.ID().Partition)
 	if err != nil {
 		return false, err
 	}
-	if err := s.opts.Sleep(ctx, pause); err != nil {
+	if err := s.sleep(ctx, pause); err != nil {
 		return false, err
 	}
-	if _, next := log.Bounds(); from == next && s.opts.EmptyWait > 0 {
-		waiting, cancel := context.WithTimeout(ctx, s.opts.EmptyWait)
+	if _, next := log.Bounds(); from == next && s.emptyWait > 0 {
+		waiting, cancel := context.WithTimeout(ctx, s.emptyWait)
 		defer cancel()
 		_ = log.Wait(waiting, from) // reading says whether there is something
 	}
@@ -292,12 +325,12 @@ func (s *Server) await(ctx context.Context, st *partition.Stream, log storage.Lo
 // read reads as much as there is room for. Where there is little, because others do
 // not take their answers, that is a small download at once, or one record of another
 // size when there is room for it.
-func read(ctx context.Context, log storage.Log, from storage.Seq, lim storage.Limit, maxRecord int, held *holding, chunk *storage.Chunk) error {
+func read(ctx context.Context, log storage.Log, from storage.Seq, lim storage.Limit, maxRecord int, lease *rest.Lease, chunk *storage.Chunk) error {
 	most := lim
 	if lim.AtLeastOne {
 		most.Bytes = max(lim.Bytes, maxRecord)
 	}
-	if held.try(fetchCost(most)) {
+	if lease.TryReserve(fetchCost(most)) {
 		return log.Read(ctx, from, lim, chunk)
 	}
 	small := storage.Limit{Records: min(lim.Records, smallFetch/128), Bytes: min(lim.Bytes, smallFetch)}
@@ -309,7 +342,7 @@ func read(ctx context.Context, log storage.Log, from storage.Seq, lim storage.Li
 	}
 	most.Records, most.Bytes, lim.Records = 1, min(most.Bytes, maxRecord), 1
 	*chunk = storage.Chunk{} // nobody waits holding memory
-	if err := held.reserve(ctx, fetchCost(most)); err != nil {
+	if err := lease.Reserve(ctx, fetchCost(most)); err != nil {
 		return err
 	}
 	return log.Read(ctx, from, lim, chunk)
@@ -326,21 +359,21 @@ func dataSize(records []storage.Record) (n int) {
 	return n
 }
 
-func (s *Server) getReply(c *call, records []storage.Record, next string) reply {
-	memory := s.pools.get(len(next) + 192*len(records) + dataSize(records)*4/3)
-	if c.proto {
-		return reply{status: http.StatusOK, mime: protoType, body: codec.AppendGetProto(memory.b, records, next), memory: memory}
+func (s *recordCalls) getReply(c *rest.Call, records []storage.Record, next string) rest.Reply {
+	memory := s.pools.Get(len(next) + 192*len(records) + dataSize(records)*4/3)
+	if c.Proto {
+		return rest.Reply{Status: http.StatusOK, Type: rest.ProtoType, Body: codec.AppendGetProto(memory.B, records, next), Memory: memory}
 	}
-	return reply{status: http.StatusOK, body: codec.AppendGetJSON(memory.b, records, next), memory: memory}
+	return rest.Reply{Status: http.StatusOK, Body: codec.AppendGetJSON(memory.B, records, next), Memory: memory}
 }
 
 // cursorError adds what was asked for to an error about it.
 func cursorError(r cursor.Request, err error) error {
 	switch {
 	case errors.Is(err, cursor.ErrType):
-		return detail(err, r.Type)
+		return rest.Detail(err, r.Type)
 	case errors.Is(err, cursor.ErrSequence):
-		return detail(err, r.Sequence)
+		return rest.Detail(err, r.Sequence)
 	}
 	return err
 }
@@ -350,29 +383,29 @@ type cursorReply struct {
 }
 
 // showCursor answers E21.
-func (s *Server) showCursor(c *call) (reply, error) {
-	q := c.query
+func (s *recordCalls) showCursor(c *rest.Call) (rest.Reply, error) {
+	q := c.Query
 	name, streamID := q.Get("stream-name"), q.Get("stream-id")
 	id, idErr := parsePartition(q.Get("partition-id"))
 	if err := field.First(field.Present("stream-name", name+streamID), idErr); err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	want := cursor.Request{Type: q.Get("cursor-type"), Sequence: q.Get("starting-sequence-number"), Timestamp: q.Get("timestamp")}
 	if err := want.Check(); err != nil {
-		return reply{}, cursorError(want, err)
+		return rest.Reply{}, cursorError(want, err)
 	}
 	st, info, err := s.namedStream(c, policy.GetRecords, name, streamID)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	log, err := st.Log(id)
 	if err := field.First(info.Running(), err); err != nil {
-		return reply{}, partitionError(c, info, id, err)
+		return rest.Reply{}, partitionError(c, info, id, err)
 	}
-	at, err := want.Resolve(c.Context(), log, s.opts.Now(), time.Duration(info.Retention)*time.Hour)
+	at, err := want.Resolve(c.Context(), log, s.now(), time.Duration(info.Retention)*time.Hour)
 	if err != nil {
-		return reply{}, partitionError(c, info, id, err)
+		return rest.Reply{}, partitionError(c, info, id, err)
 	}
-	at.StreamName, at.StreamID, at.Partition, at.Issued = info.Name, info.ID, partitionID(id), s.opts.Now().UnixMilli()
-	return ok(cursorReply{s.cursors.Seal(at)})
+	at.StreamName, at.StreamID, at.Partition, at.Issued = info.Name, info.ID, partitionID(id), s.now().UnixMilli()
+	return rest.OK(cursorReply{s.cursors.Seal(at)})
 }

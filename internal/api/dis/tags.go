@@ -1,4 +1,4 @@
-package api
+package dis
 
 import (
 	"cmp"
@@ -8,16 +8,9 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"disd/internal/api/rest"
 	"disd/internal/field"
 	"disd/internal/partition"
-)
-
-// Errors of tags (api.md section 6).
-var (
-	errResourceType = errors.New("invalid resource type")
-	errNoResource   = errors.New("resource does not exist")
-	errNoTag        = errors.New("tag key does not exist")
-	errTagAction    = errors.New("tag action is not supported")
 )
 
 // Limits of a search (T-13).
@@ -26,67 +19,70 @@ const (
 	maxResourcePage = 1000
 )
 
+// tagCalls are the calls about the tags of streams, E34 to E40.
+type tagCalls struct{ finder }
+
 // taggable checks the kind of resource in the path; there is one (T-5).
-func taggable(c *call) error {
-	if c.param("type") != "stream" {
-		return errResourceType
+func taggable(c *rest.Call) error {
+	if c.Param("type") != "stream" {
+		return ErrResourceType
 	}
 	return nil
 }
 
 // taggedStream returns the stream of the path, which is named by its id and must
 // be in the caller's project (T-4).
-func (s *Server) taggedStream(c *call) (*partition.Stream, *partition.Info, error) {
+func (s *tagCalls) taggedStream(c *rest.Call) (*partition.Stream, *partition.Info, error) {
 	if err := taggable(c); err != nil {
 		return nil, nil, err
 	}
-	st, err := s.streams.GetID(c.param("id"))
+	st, err := s.streams.GetID(c.Param("id"))
 	if err != nil {
-		return nil, nil, errNoResource
+		return nil, nil, ErrNoResource
 	}
 	info, err := st.Info()
-	if err != nil || info.Project != c.project {
-		return nil, nil, errNoResource
+	if err != nil || info.Project != c.Project {
+		return nil, nil, ErrNoResource
 	}
 	return st, info, nil
 }
 
 // editTags changes tags; of a stream that is gone meanwhile there are none (T-6).
-func (s *Server) editTags(st *partition.Stream, edit func([]partition.Tag) ([]partition.Tag, error)) (reply, error) {
+func (s *tagCalls) editTags(st *partition.Stream, edit func([]partition.Tag) ([]partition.Tag, error)) (rest.Reply, error) {
 	err := s.streams.EditTags(st, edit)
 	if errors.Is(err, partition.ErrStreamNotFound) {
-		err = errNoResource
+		err = ErrNoResource
 	}
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
-	return noContent()
+	return rest.NoContent()
 }
 
 type createTagRequest struct {
 	Tag *tag `json:"tag"`
 }
 
-// createTag answers E34.
-func (s *Server) createTag(c *call) (reply, error) {
+// create answers E34.
+func (s *tagCalls) create(c *rest.Call) (rest.Reply, error) {
 	var in createTagRequest
-	if err := decode(c.body, &in); err != nil {
-		return reply{}, err
+	if err := rest.Decode(c.Body, &in); err != nil {
+		return rest.Reply{}, err
 	}
 	if in.Tag == nil {
-		return reply{}, field.Invalid("tag", "is required")
+		return rest.Reply{}, field.Invalid("tag", "is required")
 	}
 	return s.addTags(c, []tag{*in.Tag})
 }
 
-func (s *Server) addTags(c *call, in []tag) (reply, error) {
+func (s *tagCalls) addTags(c *rest.Call, in []tag) (rest.Reply, error) {
 	add, err := checkTags(in)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	st, _, err := s.taggedStream(c)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	return s.editTags(st, func(tags []partition.Tag) ([]partition.Tag, error) {
 		for _, t := range add {
@@ -97,7 +93,7 @@ func (s *Server) addTags(c *call, in []tag) (reply, error) {
 			}
 		}
 		if len(tags) > maxTags {
-			return nil, errTagQuota
+			return nil, ErrTagQuota
 		}
 		return tags, nil
 	})
@@ -111,13 +107,13 @@ type tagsReply struct {
 	Tags []partition.Tag `json:"tags"`
 }
 
-// showTags answers E35.
-func (s *Server) showTags(c *call) (reply, error) {
+// show answers E35.
+func (s *tagCalls) show(c *rest.Call) (rest.Reply, error) {
 	_, info, err := s.taggedStream(c)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
-	return ok(tagsReply{sortedTags(info.Tags)})
+	return rest.OK(tagsReply{sortedTags(info.Tags)})
 }
 
 func sortedTags(tags []partition.Tag) []partition.Tag {
@@ -126,37 +122,37 @@ func sortedTags(tags []partition.Tag) []partition.Tag {
 	return sorted
 }
 
-// deleteTag answers E36.
-func (s *Server) deleteTag(c *call) (reply, error) {
+// delete answers E36.
+func (s *tagCalls) delete(c *rest.Call) (rest.Reply, error) {
 	st, _, err := s.taggedStream(c)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	return s.editTags(st, func(tags []partition.Tag) ([]partition.Tag, error) {
-		i := tagIndex(tags, c.param("key"))
+		i := tagIndex(tags, c.Param("key"))
 		if i < 0 {
-			return nil, errNoTag
+			return nil, ErrNoTag
 		}
 		return slices.Delete(tags, i, i+1), nil
 	})
 }
 
 type tagActionRequest struct {
-	Action text  `json:"action"`
-	Tags   []tag `json:"tags"`
+	Action rest.Text `json:"action"`
+	Tags   []tag     `json:"tags"`
 }
 
-// actOnTags answers E37 and E40.
-func (s *Server) actOnTags(c *call) (reply, error) {
+// act answers E37 and E40.
+func (s *tagCalls) act(c *rest.Call) (rest.Reply, error) {
 	var in tagActionRequest
-	if err := decode(c.body, &in); err != nil {
-		return reply{}, err
+	if err := rest.Decode(c.Body, &in); err != nil {
+		return rest.Reply{}, err
 	}
 	if in.Action != "create" && in.Action != "delete" {
-		return reply{}, errTagAction
+		return rest.Reply{}, ErrTagAction
 	}
 	if len(in.Tags) == 0 {
-		return reply{}, field.Invalid("tags", "is required")
+		return rest.Reply{}, field.Invalid("tags", "is required")
 	}
 	if in.Action == "create" {
 		return s.addTags(c, in.Tags)
@@ -164,15 +160,15 @@ func (s *Server) actOnTags(c *call) (reply, error) {
 	return s.removeTags(c, in.Tags)
 }
 
-func (s *Server) removeTags(c *call, in []tag) (reply, error) {
+func (s *tagCalls) removeTags(c *rest.Call, in []tag) (rest.Reply, error) {
 	for _, t := range in {
 		if err := field.Present("tags.key", string(t.Key)); err != nil {
-			return reply{}, err
+			return rest.Reply{}, err
 		}
 	}
 	st, _, err := s.taggedStream(c)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	return s.editTags(st, func(tags []partition.Tag) ([]partition.Tag, error) {
 		return slices.DeleteFunc(tags, func(have partition.Tag) bool {
@@ -192,13 +188,13 @@ type listTagsReply struct {
 	Tags []tagValues `json:"tags"`
 }
 
-// listTags answers E38.
-func (s *Server) listTags(c *call) (reply, error) {
+// list answers E38.
+func (s *tagCalls) list(c *rest.Call) (rest.Reply, error) {
 	if err := taggable(c); err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	values := make(map[string][]string)
-	for _, info := range s.streams.List(c.project) {
+	for _, info := range s.streams.List(c.Project) {
 		for _, t := range info.Tags {
 			values[t.Key] = append(values[t.Key], t.Value)
 		}
@@ -209,13 +205,13 @@ func (s *Server) listTags(c *call) (reply, error) {
 		out.Tags = append(out.Tags, tagValues{key, slices.Compact(all)})
 	}
 	slices.SortFunc(out.Tags, func(a, b tagValues) int { return cmp.Compare(a.Key, b.Key) })
-	return ok(out)
+	return rest.OK(out)
 }
 
 // A condition asks for a tag key with one of some values.
 type condition struct {
-	Key    text   `json:"key"`
-	Values []text `json:"values"`
+	Key    rest.Text   `json:"key"`
+	Values []rest.Text `json:"values"`
 }
 
 // matches lists what a name must contain. Clients send it in three forms (E39-N2).
@@ -245,7 +241,7 @@ func (m *matches) parseBrackets(form string) error {
 	body, ok := strings.CutPrefix(form, "[")
 	body, ok2 := strings.CutSuffix(body, "]")
 	if !ok || !ok2 {
-		*m = matches{{Key: text(form)}} // refused like any other unknown key
+		*m = matches{{Key: rest.Text(form)}} // refused like any other unknown key
 		return nil
 	}
 	for item := range strings.SplitSeq(body, "}") {
@@ -258,9 +254,9 @@ func (m *matches) parseBrackets(form string) error {
 			name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
 			switch name {
 			case "key":
-				t.Key = text(value)
+				t.Key = rest.Text(value)
 			case "value":
-				t.Value = text(value)
+				t.Value = rest.Text(value)
 			}
 		}
 		*m = append(*m, t)
@@ -269,9 +265,9 @@ func (m *matches) parseBrackets(form string) error {
 }
 
 type searchRequest struct {
-	Action     text        `json:"action"`
-	Limit      number      `json:"limit"`
-	Offset     number      `json:"offset"`
+	Action     rest.Text   `json:"action"`
+	Limit      rest.Number `json:"limit"`
+	Offset     rest.Number `json:"offset"`
 	Tags       []condition `json:"tags"`
 	TagsAny    []condition `json:"tags_any"`
 	NotTags    []condition `json:"not_tags"`
@@ -295,33 +291,33 @@ type countReply struct {
 	Total int `json:"total_count"`
 }
 
-// listResources answers E39.
-func (s *Server) listResources(c *call) (reply, error) {
+// search answers E39.
+func (s *tagCalls) search(c *rest.Call) (rest.Reply, error) {
 	if err := taggable(c); err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	var in searchRequest
-	if err := decode(c.body, &in); err != nil {
-		return reply{}, err
+	if err := rest.Decode(c.Body, &in); err != nil {
+		return rest.Reply{}, err
 	}
 	if in.Action != "filter" && in.Action != "count" {
-		return reply{}, errTagAction
+		return rest.Reply{}, ErrTagAction
 	}
 	limit, offset, err := in.page()
 	if err := field.First(err, in.check()); err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	found := []resourceReply{}
-	for _, info := range s.streams.List(c.project) {
+	for _, info := range s.streams.List(c.Project) {
 		if in.holds(info) {
 			found = append(found, resourceReply{ID: info.ID, Name: info.Name, Tags: sortedTags(info.Tags)})
 		}
 	}
 	if in.Action == "count" {
-		return ok(countReply{len(found)})
+		return rest.OK(countReply{len(found)})
 	}
 	from := min(offset, len(found))
-	return ok(searchReply{found[from:min(from+limit, len(found))], len(found)})
+	return rest.OK(searchReply{found[from:min(from+limit, len(found))], len(found)})
 }
 
 // page returns limit and offset, which only count with filter (E39-R2).
@@ -329,8 +325,8 @@ func (in *searchRequest) page() (limit, offset int, err error) {
 	if in.Action == "count" {
 		return maxResourcePage, 0, nil
 	}
-	l, limitErr := in.Limit.within("limit", 1, maxResourcePage, maxResourcePage)
-	o, offsetErr := in.Offset.within("offset", 0, maxInt32, 0)
+	l, limitErr := in.Limit.Within("limit", 1, maxResourcePage, maxResourcePage)
+	o, offsetErr := in.Offset.Within("offset", 0, maxInt32, 0)
 	return int(l), int(o), field.First(limitErr, offsetErr)
 }
 
@@ -390,7 +386,7 @@ func (e condition) matches(tags []partition.Tag) bool {
 	if i < 0 {
 		return false
 	}
-	return len(e.Values) == 0 || slices.ContainsFunc(e.Values, func(v text) bool {
+	return len(e.Values) == 0 || slices.ContainsFunc(e.Values, func(v rest.Text) bool {
 		if part, ok := strings.CutPrefix(string(v), "*"); ok { // T-14
 			return strings.Contains(tags[i].Value, part)
 		}

@@ -1,11 +1,13 @@
-package api
+package dis
 
 import (
 	"errors"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"disd/internal/api/rest"
 	"disd/internal/field"
 	"disd/internal/monitor"
 	"disd/internal/partition"
@@ -13,6 +15,13 @@ import (
 
 // maxLabels is more than there are.
 const maxLabels = 100
+
+// metricCalls are the calls about the figures of streams, E32 and E33.
+type metricCalls struct {
+	finder
+	monitor *monitor.Monitor
+	now     func() time.Time
+}
 
 type dataPoint struct {
 	Time  int64 `json:"timestamp"`
@@ -30,61 +39,61 @@ type metricsReply struct {
 	All   []series `json:"metrics_list,omitempty"`
 }
 
-// showStreamMetrics answers E32.
-func (s *Server) showStreamMetrics(c *call) (reply, error) {
-	q, list, err := metricsQuery(c.query, -1)
-	if err := field.First(err, s.checkMetrics(q)); err != nil {
-		return reply{}, err
+// showStream answers E32.
+func (s *metricCalls) showStream(c *rest.Call) (rest.Reply, error) {
+	q, list, err := metricsQuery(c.Query, -1)
+	if err := field.First(err, s.check(q)); err != nil {
+		return rest.Reply{}, err
 	}
 	st, err := s.ownStream(c)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	info, err := st.Info()
 	if err != nil {
-		return reply{}, notFound(c, c.param("stream"), err)
+		return rest.Reply{}, notFound(c, c.Param("stream"), err)
 	}
-	return s.metricsReply(info.ID, q, list)
+	return s.reply(info.ID, q, list)
 }
 
-// showPartitionMetrics answers E33. An expired partition is answered like others.
-func (s *Server) showPartitionMetrics(c *call) (reply, error) {
-	id, idErr := parsePartition(c.param("partition"))
-	q, list, err := metricsQuery(c.query, id)
-	if err := field.First(idErr, err, s.checkMetrics(q)); err != nil {
-		return reply{}, err
+// showPartition answers E33. An expired partition is answered like others.
+func (s *metricCalls) showPartition(c *rest.Call) (rest.Reply, error) {
+	id, idErr := parsePartition(c.Param("partition"))
+	q, list, err := metricsQuery(c.Query, id)
+	if err := field.First(idErr, err, s.check(q)); err != nil {
+		return rest.Reply{}, err
 	}
 	st, err := s.ownStream(c)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	info, err := st.Info()
 	if err != nil {
-		return reply{}, notFound(c, c.param("stream"), err)
+		return rest.Reply{}, notFound(c, c.Param("stream"), err)
 	}
 	if int(id) >= len(info.Parts) {
-		return reply{}, detail(partition.ErrPartitionNotFound, partitionID(id))
+		return rest.Reply{}, rest.Detail(partition.ErrPartitionNotFound, partitionID(id))
 	}
-	return s.metricsReply(info.ID, q, list)
+	return s.reply(info.ID, q, list)
 }
 
 // metricsQuery reads the parameters; list reports a label_list (M-10, M-11, M-12).
-func metricsQuery(q query, id int32) (out monitor.Query, list bool, err error) {
+func metricsQuery(q rest.Query, id int32) (out monitor.Query, list bool, err error) {
 	out = monitor.Query{Partition: id}
 	names := q.Get("label_list")
 	if list = names != ""; !list {
 		names = q.Get("label")
 	}
 	if names == "" {
-		return out, false, detail(monitor.ErrLabel, "label or label_list is required")
+		return out, false, rest.Detail(monitor.ErrLabel, "label or label_list is required")
 	}
 	for name := range strings.SplitSeq(names, ",") {
 		name = strings.TrimSpace(name)
 		if name == "" {
-			return out, list, detail(monitor.ErrLabel, names)
+			return out, list, rest.Detail(monitor.ErrLabel, names)
 		}
 		if len(out.Labels) == maxLabels {
-			return out, list, detail(monitor.ErrLabel, name)
+			return out, list, rest.Detail(monitor.ErrLabel, name)
 		}
 		if !slices.Contains(out.Labels, name) {
 			out.Labels = append(out.Labels, name)
@@ -97,30 +106,30 @@ func metricsQuery(q query, id int32) (out monitor.Query, list bool, err error) {
 }
 
 // seconds reads a time of ten digits.
-func seconds(q query, name string) (int64, error) {
+func seconds(q rest.Query, name string) (int64, error) {
 	text := q.Get(name)
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || len(text) != 10 || n < 0 {
-		return 0, detail(monitor.ErrPeriod, name)
+		return 0, rest.Detail(monitor.ErrPeriod, name)
 	}
 	return n, nil
 }
 
-func (s *Server) checkMetrics(q monitor.Query) error {
-	err := q.Check(s.opts.Now())
+func (s *metricCalls) check(q monitor.Query) error {
+	err := q.Check(s.now())
 	switch {
 	case errors.Is(err, monitor.ErrLabel):
-		return detail(err, strings.Join(q.Labels, ","))
+		return rest.Detail(err, strings.Join(q.Labels, ","))
 	case errors.Is(err, monitor.ErrPeriod):
-		return detail(err, "start_time")
+		return rest.Detail(err, "start_time")
 	}
 	return err
 }
 
-func (s *Server) metricsReply(streamID string, q monitor.Query, list bool) (reply, error) {
-	all, err := s.opts.Monitor.Series(streamID, q)
+func (s *metricCalls) reply(streamID string, q monitor.Query, list bool) (rest.Reply, error) {
+	all, err := s.monitor.Series(streamID, q)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	var out metricsReply
 	for i, points := range all {
@@ -135,5 +144,5 @@ func (s *Server) metricsReply(streamID string, q monitor.Query, list bool) (repl
 	if !list {
 		out.All = nil
 	}
-	return ok(out)
+	return rest.OK(out)
 }

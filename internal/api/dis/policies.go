@@ -1,49 +1,56 @@
-package api
+package dis
 
 import (
 	"net/http"
 
+	"disd/internal/api/rest"
 	"disd/internal/auth/policy"
 	"disd/internal/field"
 	"disd/internal/partition"
 )
 
-type policyRequest struct {
-	StreamID  text `json:"stream_id"`
-	Principal text `json:"principal_name"`
-	Action    text `json:"action_type"`
-	Effect    text `json:"effect"`
+// policyCalls are the calls about the policies of streams, E9, E10 and E50.
+type policyCalls struct {
+	finder
+	policies *policy.Policies
 }
 
-// createPolicies answers E9.
-func (s *Server) createPolicies(c *call) (reply, error) {
+type policyRequest struct {
+	StreamID  rest.Text `json:"stream_id"`
+	Principal rest.Text `json:"principal_name"`
+	Action    rest.Text `json:"action_type"`
+	Effect    rest.Text `json:"effect"`
+}
+
+// create answers E9.
+func (s *policyCalls) create(c *rest.Call) (rest.Reply, error) {
 	info, grant, err := s.grant(c)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	if err := s.policies.Add(info.ID, grant); err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
-	return reply{status: http.StatusOK}, nil
+	return rest.Reply{Status: http.StatusOK}, nil
 }
 
-// deletePolicies answers E50.
-func (s *Server) deletePolicies(c *call) (reply, error) {
+// delete answers E50.
+func (s *policyCalls) delete(c *rest.Call) (rest.Reply, error) {
 	info, grant, err := s.grant(c)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	if err := s.policies.Remove(info.ID, grant); err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
-	return noContent()
+	return rest.NoContent()
 }
 
 // grant reads the body of E9 and E50, which names the stream of the path by its
 // id (E9-R3).
-func (s *Server) grant(c *call) (*partition.Info, policy.Grant, error) {
+func (s *policyCalls) grant(c *rest.Call) (*partition.Info, policy.Grant, error) {
 	var in policyRequest
-	if err := decode(c.body, &in); err != nil {
+	if err := rest.Decode(c.Body, &in); err != nil {
 		return nil, policy.Grant{}, err
 	}
 	err := field.First(
@@ -61,7 +68,7 @@ func (s *Server) grant(c *call) (*partition.Info, policy.Grant, error) {
 	}
 	info, err := st.Info()
 	if err == nil && info.ID != string(in.StreamID) {
-		err = detail(partition.ErrStreamNotFound, string(in.StreamID), c.project)
+		err = rest.Detail(partition.ErrStreamNotFound, string(in.StreamID), c.Project)
 	}
 	return info, policy.Grant{Principals: string(in.Principal), Action: string(in.Action), Effect: string(in.Effect)}, err
 }
@@ -79,23 +86,23 @@ type listPoliciesReply struct {
 	Rules       []ruleReply `json:"rules"`
 }
 
-// listPolicies answers E10.
-func (s *Server) listPolicies(c *call) (reply, error) {
+// list answers E10.
+func (s *policyCalls) list(c *rest.Call) (rest.Reply, error) {
 	st, err := s.ownStream(c)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	info, err := st.Info()
 	if err != nil {
-		return reply{}, notFound(c, c.param("stream"), err)
+		return rest.Reply{}, notFound(c, c.Param("stream"), err)
 	}
 	rules, err := s.policies.Rules(info.ID)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	out := listPoliciesReply{info.ID, info.ID, []ruleReply{}}
 	for _, r := range rules {
 		out.Rules = append(out.Rules, ruleReply{r.Action, r.Principal(), s.policies.PrincipalName(r), "accept"})
 	}
-	return ok(out)
+	return rest.OK(out)
 }

@@ -1,9 +1,10 @@
-package api
+package dis
 
 import (
 	"slices"
 	"strings"
 
+	"disd/internal/api/rest"
 	"disd/internal/auth/policy"
 	"disd/internal/cursor"
 	"disd/internal/field"
@@ -18,23 +19,29 @@ const (
 	maxStatePage = 1000
 )
 
-type createAppRequest struct {
-	AppName text `json:"app_name"`
+// appCalls are the calls about apps, E11 to E15.
+type appCalls struct {
+	finder
+	apps *cursor.Apps
 }
 
-// createApp answers E11.
-func (s *Server) createApp(c *call) (reply, error) {
+type createAppRequest struct {
+	AppName rest.Text `json:"app_name"`
+}
+
+// create answers E11.
+func (s *appCalls) create(c *rest.Call) (rest.Reply, error) {
 	var in createAppRequest
-	if err := decode(c.body, &in); err != nil {
-		return reply{}, err
+	if err := rest.Decode(c.Body, &in); err != nil {
+		return rest.Reply{}, err
 	}
 	if err := field.Name("app_name", string(in.AppName), maxAppName); err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
-	if err := s.apps.Create(c.project, string(in.AppName)); err != nil {
-		return reply{}, err
+	if err := s.apps.Create(c.Project, string(in.AppName)); err != nil {
+		return rest.Reply{}, err
 	}
-	return created()
+	return rest.Created()
 }
 
 type appReply struct {
@@ -44,7 +51,7 @@ type appReply struct {
 	Streams []string `json:"commit_checkpoint_stream_names"`
 }
 
-func (s *Server) describeApp(app cursor.App, streamIDs []string) appReply {
+func (s *appCalls) describeApp(app cursor.App, streamIDs []string) appReply {
 	out := appReply{app.ID, app.Name, app.Created, []string{}}
 	for _, id := range streamIDs {
 		if st, err := s.streams.GetID(id); err == nil {
@@ -63,51 +70,51 @@ type listAppsReply struct {
 	Total int        `json:"total_number"`
 }
 
-// listApps answers E12.
-func (s *Server) listApps(c *call) (reply, error) {
-	limit, err := c.query.limit("limit", appPage, maxAppPage)
+// list answers E12.
+func (s *appCalls) list(c *rest.Call) (rest.Reply, error) {
+	limit, err := c.Query.Limit("limit", appPage, maxAppPage)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	streamID := ""
-	if name := c.query.Get("stream_name"); name != "" {
+	if name := c.Query.Get("stream_name"); name != "" {
 		st, err := s.stream(c, "", name, "")
 		if err != nil {
-			return reply{}, err
+			return rest.Reply{}, err
 		}
 		info, err := st.Info()
 		if err != nil {
-			return reply{}, notFound(c, name, err)
+			return rest.Reply{}, notFound(c, name, err)
 		}
 		streamID = info.ID
 	}
-	all, err := s.apps.List(c.project, streamID)
+	all, err := s.apps.List(c.Project, streamID)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
-	page, more := pageAfter(all, c.query.Get("start_app_name"), limit, func(a cursor.Listed) string { return a.Name })
+	page, more := pageAfter(all, c.Query.Get("start_app_name"), limit, func(a cursor.Listed) string { return a.Name })
 	out := listAppsReply{More: more, Apps: []appReply{}, Total: len(all)}
 	for _, a := range page {
 		out.Apps = append(out.Apps, s.describeApp(a.App, a.Streams))
 	}
-	return ok(out)
+	return rest.OK(out)
 }
 
-// deleteApp answers E13.
-func (s *Server) deleteApp(c *call) (reply, error) {
-	if err := s.apps.Delete(c.project, c.param("app")); err != nil {
-		return reply{}, err
+// delete answers E13.
+func (s *appCalls) delete(c *rest.Call) (rest.Reply, error) {
+	if err := s.apps.Delete(c.Project, c.Param("app")); err != nil {
+		return rest.Reply{}, err
 	}
-	return noContent()
+	return rest.NoContent()
 }
 
-// showApp answers E14.
-func (s *Server) showApp(c *call) (reply, error) {
-	app, streams, err := s.apps.Get(c.project, c.param("app"))
+// show answers E14.
+func (s *appCalls) show(c *rest.Call) (rest.Reply, error) {
+	app, streams, err := s.apps.Get(c.Project, c.Param("app"))
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
-	return ok(s.describeApp(app, streams))
+	return rest.OK(s.describeApp(app, streams))
 }
 
 type stateReply struct {
@@ -127,25 +134,25 @@ type consumerStateReply struct {
 	States     []stateReply `json:"partition_consuming_states"`
 }
 
-// showConsumerState answers E15.
-func (s *Server) showConsumerState(c *call) (reply, error) {
-	limit, limitErr := c.query.limit("limit", statePage, maxStatePage)
+// showState answers E15.
+func (s *appCalls) showState(c *rest.Call) (rest.Reply, error) {
+	limit, limitErr := c.Query.Limit("limit", statePage, maxStatePage)
 	first, startErr := 0, error(nil)
-	if start := c.query.Get("start_partition_id"); strings.Trim(start, "0") != "" || len(start) > 1 {
+	if start := c.Query.Get("start_partition_id"); strings.Trim(start, "0") != "" || len(start) > 1 {
 		first, startErr = startPartition(start) // the bare 0 means from the first (E15-R6)
 	}
-	if err := field.First(limitErr, startErr, checkType(c.query.Get("checkpoint_type"))); err != nil {
-		return reply{}, err
+	if err := field.First(limitErr, startErr, checkType(c.Query.Get("checkpoint_type"))); err != nil {
+		return rest.Reply{}, err
 	}
 	st, info, err := s.statedStream(c)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
-	marks, err := s.apps.Checkpoints(c.project, c.param("app"), info.ID)
+	marks, err := s.apps.Checkpoints(c.Project, c.Param("app"), info.ID)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
-	out := consumerStateReply{StreamName: info.Name, AppName: c.param("app"), States: []stateReply{}}
+	out := consumerStateReply{StreamName: info.Name, AppName: c.Param("app"), States: []stateReply{}}
 	for id := first; id < len(info.Parts); id++ {
 		log, err := st.Log(int32(id))
 		if err != nil {
@@ -164,12 +171,12 @@ func (s *Server) showConsumerState(c *call) (reply, error) {
 		state.Earliest, state.Latest = int64(oldest), int64(next)
 		out.States = append(out.States, state)
 	}
-	return ok(out)
+	return rest.OK(out)
 }
 
 // statedStream returns the stream of E15, whose path may carry an id.
-func (s *Server) statedStream(c *call) (*partition.Stream, *partition.Info, error) {
-	name, id := c.param("stream"), c.query.Get("stream_id")
+func (s *appCalls) statedStream(c *rest.Call) (*partition.Stream, *partition.Info, error) {
+	name, id := c.Param("stream"), c.Query.Get("stream_id")
 	if id == "" {
 		id = name
 	}

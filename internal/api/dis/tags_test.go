@@ -1,4 +1,4 @@
-package api
+package dis
 
 import (
 	"encoding/json"

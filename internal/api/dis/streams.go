@@ -1,7 +1,6 @@
-package api
+package dis
 
 import (
-	"errors"
 	"regexp"
 	"slices"
 	"strconv"
@@ -9,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"disd/internal/api/codec"
+	"disd/internal/api/rest"
 	"disd/internal/auth/policy"
 	"disd/internal/field"
 	"disd/internal/partition"
@@ -16,118 +16,78 @@ import (
 
 // Limits of a stream's fields (api.md 1.8, 1.9, 6).
 const (
-	maxStreamName   = 64
-	minRetention    = 24
-	maxRetention    = 168
-	maxTags         = 10
-	maxTagKey       = 36
-	maxTagValue     = 43
-	enterpriseKey   = "_sys_enterprise_project_id"
-	maxInt32        = 1<<31 - 1
-	streamPage      = 10
-	maxStreamPage   = 100
-	partitionPage   = 100
-	maxPartitonPage = 1000
+	maxStreamName    = 64
+	minRetention     = 24
+	maxRetention     = 168
+	maxTags          = 10
+	maxTagKey        = 36
+	maxTagValue      = 43
+	enterpriseKey    = "_sys_enterprise_project_id"
+	maxInt32         = 1<<31 - 1
+	streamPage       = 10
+	maxStreamPage    = 100
+	partitionPage    = 100
+	maxPartitionPage = 1000
 )
 
-// stream returns the stream a call names: the one of that name in the caller's
-// project, else the one with that id, as far as its policies allow the action
-// (A-5, A-6, A-7).
-func (s *Server) stream(c *call, action policy.Action, name, id string) (*partition.Stream, error) {
-	if name != "" {
-		if st, err := s.streams.Get(c.project, name); err == nil {
-			return st, nil
-		}
-	}
-	if id != "" {
-		if st, err := s.streams.GetID(id); err == nil {
-			return st, s.authorize(c, action, st)
-		}
-	}
-	if name == "" {
-		name = id
-	}
-	return nil, detail(partition.ErrStreamNotFound, name, c.project)
-}
-
-// authorize checks what the caller may do with a stream that may be another's.
-func (s *Server) authorize(c *call, action policy.Action, st *partition.Stream) error {
-	info, err := st.Info()
-	if err != nil || info.Project == c.project {
-		return err
-	}
-	if err := s.policies.Authorize(c.principal, info.Project, info.ID, action); err != nil {
-		return detail(err, info.ID, string(action))
-	}
-	return nil
-}
-
-// ownStream returns the stream of the path, which must be in the caller's
-// project.
-func (s *Server) ownStream(c *call) (*partition.Stream, error) {
-	return s.stream(c, "", c.param("stream"), "")
-}
-
-// notFound adds the details to the error of a stream that was deleted meanwhile.
-func notFound(c *call, name string, err error) error {
-	if errors.Is(err, partition.ErrStreamNotFound) {
-		return detail(err, name, c.project)
-	}
-	return err
+// streamCalls are the calls about streams, E3 to E8, E41 and E42.
+type streamCalls struct {
+	finder
+	errors *rest.Table
 }
 
 type tag struct {
-	Key   text `json:"key"`
-	Value text `json:"value"`
+	Key   rest.Text `json:"key"`
+	Value rest.Text `json:"value"`
 }
 
 type csvProperties struct {
-	Delimiter text `json:"delimiter"`
+	Delimiter rest.Text `json:"delimiter"`
 }
 
 type createStreamRequest struct {
-	StreamName     text           `json:"stream_name"`
-	PartitionCount number         `json:"partition_count"`
-	StreamType     text           `json:"stream_type"`
-	DataType       text           `json:"data_type"`
-	DataDuration   number         `json:"data_duration"`
-	AutoScale      boolean        `json:"auto_scale_enabled"`
-	AutoMin        number         `json:"auto_scale_min_partition_count"`
-	AutoMax        number         `json:"auto_scale_max_partition_count"`
-	DataSchema     text           `json:"data_schema"`
+	StreamName     rest.Text      `json:"stream_name"`
+	PartitionCount rest.Number    `json:"partition_count"`
+	StreamType     rest.Text      `json:"stream_type"`
+	DataType       rest.Text      `json:"data_type"`
+	DataDuration   rest.Number    `json:"data_duration"`
+	AutoScale      rest.Boolean   `json:"auto_scale_enabled"`
+	AutoMin        rest.Number    `json:"auto_scale_min_partition_count"`
+	AutoMax        rest.Number    `json:"auto_scale_max_partition_count"`
+	DataSchema     rest.Text      `json:"data_schema"`
 	CSV            *csvProperties `json:"csv_properties"`
-	Compression    text           `json:"compression_format"`
+	Compression    rest.Text      `json:"compression_format"`
 	Tags           []tag          `json:"tags"`
 	SysTags        []tag          `json:"sys_tags"`
 }
 
-// createStream answers E3.
-func (s *Server) createStream(c *call) (reply, error) {
+// create answers E3.
+func (s *streamCalls) create(c *rest.Call) (rest.Reply, error) {
 	var in createStreamRequest
-	if err := decode(c.body, &in); err != nil {
-		return reply{}, err
+	if err := rest.Decode(c.Body, &in); err != nil {
+		return rest.Reply{}, err
 	}
 	n, settings, err := in.settings()
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
-	if _, err := s.streams.Create(c.Context(), c.project, string(in.StreamName), n, settings); err != nil {
-		return reply{}, err
+	if _, err := s.streams.Create(c.Context(), c.Project, string(in.StreamName), n, settings); err != nil {
+		return rest.Reply{}, err
 	}
-	return created()
+	return rest.Created()
 }
 
 // settings checks the fields in the order of the table of E3.
 func (in *createStreamRequest) settings() (n int, set partition.Settings, err error) {
-	set.Type = orElse(in.StreamType, partition.Common)
-	set.DataType = orElse(in.DataType, partition.Blob)
+	set.Type = in.StreamType.Or(partition.Common)
+	set.DataType = in.DataType.Or(partition.Blob)
 	set.Schema = string(in.DataSchema)
 	set.Compression = string(in.Compression)
 	count, countErr := required(in.PartitionCount, "partition_count")
-	retention, retentionErr := in.DataDuration.orDefault().within("data_duration", minRetention, maxRetention, minRetention)
-	auto, autoErr := in.AutoScale.value("auto_scale_enabled")
-	low, lowErr := in.AutoMin.within("auto_scale_min_partition_count", 0, maxInt32, 0)
-	high, highErr := in.AutoMax.within("auto_scale_max_partition_count", 0, maxInt32, 0)
+	retention, retentionErr := in.DataDuration.OrDefault().Within("data_duration", minRetention, maxRetention, minRetention)
+	auto, autoErr := in.AutoScale.Value("auto_scale_enabled")
+	low, lowErr := in.AutoMin.Within("auto_scale_min_partition_count", 0, maxInt32, 0)
+	high, highErr := in.AutoMax.Within("auto_scale_max_partition_count", 0, maxInt32, 0)
 	delimiter, delimiterErr := in.CSV.delimiter()
 	tags, tagsErr := checkTags(in.Tags)
 	sysTags, sysErr := checkSysTags(in.SysTags)
@@ -145,19 +105,12 @@ func (in *createStreamRequest) settings() (n int, set partition.Settings, err er
 	)
 }
 
-func orElse(t text, def string) string {
-	if t == "" {
-		return def
-	}
-	return string(t)
-}
-
 // required checks a count that must be there and at least 1.
-func required(n number, name string) (int64, error) {
-	if !n.set {
+func required(n rest.Number, name string) (int64, error) {
+	if !n.Set {
 		return 0, field.Invalid(name, "is required")
 	}
-	return n.within(name, 1, maxInt32, 0)
+	return n.Within(name, 1, maxInt32, 0)
 }
 
 func checkDataType(t string) error {
@@ -184,7 +137,7 @@ func (p *csvProperties) delimiter() (string, error) {
 // checkTags applies T-1 and T-2.
 func checkTags(in []tag) ([]partition.Tag, error) {
 	if len(in) > maxTags {
-		return nil, errTagQuota
+		return nil, ErrTagQuota
 	}
 	tags := make([]partition.Tag, 0, len(in))
 	for _, t := range in {
@@ -240,23 +193,23 @@ func checkSysTags(in []tag) ([]partition.Tag, error) {
 	if len(in) > 1 || in[0].Key != enterpriseKey {
 		return nil, field.Invalid("sys_tags", "may have one element, of key "+enterpriseKey)
 	}
-	value := orElse(in[0].Value, "0")
+	value := in[0].Value.Or("0")
 	if value != "0" && !uuid.MatchString(value) {
 		return nil, field.Invalid("sys_tags.value", "must be the id of an enterprise project")
 	}
 	return []partition.Tag{{Key: enterpriseKey, Value: value}}, nil
 }
 
-// deleteStream answers E5.
-func (s *Server) deleteStream(c *call) (reply, error) {
+// delete answers E5.
+func (s *streamCalls) delete(c *rest.Call) (rest.Reply, error) {
 	st, err := s.ownStream(c)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	if err := s.streams.Delete(c.Context(), st); err != nil {
-		return reply{}, notFound(c, c.param("stream"), err)
+		return rest.Reply{}, notFound(c, c.Param("stream"), err)
 	}
-	return noContent()
+	return rest.NoContent()
 }
 
 type streamInfo struct {
@@ -282,24 +235,24 @@ type listStreamsReply struct {
 	More    bool         `json:"has_more_streams"`
 }
 
-// listStreams answers E4, and E42 when it names a stream by id.
-func (s *Server) listStreams(c *call) (reply, error) {
-	if id := c.query.Get("stream_id"); id != "" {
+// list answers E4, and E42 when it names a stream by id.
+func (s *streamCalls) list(c *rest.Call) (rest.Reply, error) {
+	if id := c.Query.Get("stream_id"); id != "" {
 		return s.describe(c, "", id)
 	}
-	limit, err := c.query.limit("limit", streamPage, maxStreamPage)
+	limit, err := c.Query.Limit("limit", streamPage, maxStreamPage)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
-	all := s.streams.List(c.project)
+	all := s.streams.List(c.Project)
 	out := listStreamsReply{Total: len(all), Names: []string{}, Streams: []streamInfo{}}
-	page, more := pageAfter(all, c.query.Get("start_stream_name"), limit, func(i *partition.Info) string { return i.Name })
+	page, more := pageAfter(all, c.Query.Get("start_stream_name"), limit, func(i *partition.Info) string { return i.Name })
 	for _, info := range page {
 		out.Names = append(out.Names, info.Name)
 		out.Streams = append(out.Streams, listed(info))
 	}
 	out.More = more
-	return ok(out)
+	return rest.OK(out)
 }
 
 // pageAfter returns up to limit items whose name sorts after start, and whether
@@ -386,36 +339,36 @@ type showStreamReply struct {
 	More        bool              `json:"has_more_partitions"`
 }
 
-// showStream answers E6. The path may carry an id instead of a name (E6-R10).
-func (s *Server) showStream(c *call) (reply, error) {
-	id := c.query.Get("stream_id")
+// show answers E6. The path may carry an id instead of a name (E6-R10).
+func (s *streamCalls) show(c *rest.Call) (rest.Reply, error) {
+	id := c.Query.Get("stream_id")
 	if id == "" {
-		id = c.param("stream")
+		id = c.Param("stream")
 	}
-	return s.describe(c, c.param("stream"), id)
+	return s.describe(c, c.Param("stream"), id)
 }
 
-func (s *Server) describe(c *call, name, id string) (reply, error) {
-	limit, limitErr := c.query.limit("limit_partitions", partitionPage, maxPartitonPage)
-	first, startErr := startPartition(c.query.Get("start_partitionId", "start_partition_id"))
+func (s *streamCalls) describe(c *rest.Call, name, id string) (rest.Reply, error) {
+	limit, limitErr := c.Query.Limit("limit_partitions", partitionPage, maxPartitionPage)
+	first, startErr := startPartition(c.Query.Get("start_partitionId", "start_partition_id"))
 	if err := field.First(startErr, limitErr); err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	st, err := s.stream(c, policy.GetStreamInfo, name, id)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	info, err := st.Info()
 	if err != nil {
-		return reply{}, notFound(c, name, err)
+		return rest.Reply{}, notFound(c, name, err)
 	}
-	out := described(info)
+	out := s.described(info)
 	end := min(first+limit, len(info.Parts))
 	for i := first; i < end; i++ {
 		out.Partitions = append(out.Partitions, describePartition(st, info, int32(i)))
 	}
 	out.More = end < len(info.Parts)
-	return ok(out)
+	return rest.OK(out)
 }
 
 // startPartition returns the index after an exclusive start.
@@ -427,7 +380,7 @@ func startPartition(start string) (int, error) {
 	return int(id) + 1, err
 }
 
-func described(i *partition.Info) showStreamReply {
+func (s *streamCalls) described(i *partition.Info) showStreamReply {
 	out := showStreamReply{
 		ID: i.ID, Name: i.Name, CreateTime: i.Created, Modified: i.Modified, Retention: i.Retention,
 		Status: status(i), Type: i.Type, DataType: i.DataType, Schema: i.Schema, Compression: i.Compression,
@@ -439,17 +392,17 @@ func described(i *partition.Info) showStreamReply {
 		out.CSV = &csvResult{i.Delimiter}
 	}
 	for _, sc := range i.Scalings {
-		out.Scalings = append(out.Scalings, scalingResult{sc.Time, sc.From, sc.To, scalingDetail(sc), sc.Auto})
+		out.Scalings = append(out.Scalings, scalingResult{sc.Time, sc.From, sc.To, s.scalingDetail(sc), sc.Auto})
 	}
 	return out
 }
 
-func scalingDetail(sc partition.Scaling) string {
+func (s *streamCalls) scalingDetail(sc partition.Scaling) string {
 	if !sc.Exceeded {
 		return "0"
 	}
-	f := faultOf(partition.ErrQuota)
-	return f.code + " " + f.text(nil)
+	f := s.errors.Of(partition.ErrQuota)
+	return f.Code + " " + f.Text(nil)
 }
 
 func describePartition(st *partition.Stream, info *partition.Info, id int32) partitionResult {
@@ -474,8 +427,8 @@ func bracket(low, high int64) string {
 }
 
 type updateCountRequest struct {
-	StreamName text   `json:"stream_name"`
-	Target     number `json:"target_partition_count"`
+	StreamName rest.Text   `json:"stream_name"`
+	Target     rest.Number `json:"target_partition_count"`
 }
 
 type updateCountReply struct {
@@ -484,70 +437,70 @@ type updateCountReply struct {
 	Target     int    `json:"target_partition_count"`
 }
 
-// updatePartitionCount answers E7.
-func (s *Server) updatePartitionCount(c *call) (reply, error) {
+// updateCount answers E7.
+func (s *streamCalls) updateCount(c *rest.Call) (rest.Reply, error) {
 	var in updateCountRequest
-	if err := decode(c.body, &in); err != nil {
-		return reply{}, err
+	if err := rest.Decode(c.Body, &in); err != nil {
+		return rest.Reply{}, err
 	}
 	target, err := in.target()
 	if err := field.First(samePath(c, in.StreamName, true), err); err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	st, err := s.ownStream(c)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	before, err := s.streams.Scale(c.Context(), st, target, false)
 	if err != nil {
-		return reply{}, notFound(c, c.param("stream"), err)
+		return rest.Reply{}, notFound(c, c.Param("stream"), err)
 	}
-	return ok(updateCountReply{c.param("stream"), before, target})
+	return rest.OK(updateCountReply{c.Param("stream"), before, target})
 }
 
 func (in *updateCountRequest) target() (int, error) {
-	if !in.Target.set {
-		return 0, detail(field.ErrInvalid, "Invalid target_partition_count null.") // E7-R8, word by word
+	if !in.Target.Set {
+		return 0, rest.Detail(field.ErrInvalid, "Invalid target_partition_count null.") // E7-R8, word by word
 	}
-	n, err := in.Target.within("target_partition_count", 1, maxInt32, 0)
+	n, err := in.Target.Within("target_partition_count", 1, maxInt32, 0)
 	return int(n), err
 }
 
 // samePath holds the name in a body against the one in the path.
-func samePath(c *call, name text, needed bool) error {
+func samePath(c *rest.Call, name rest.Text, needed bool) error {
 	switch {
 	case name == "" && needed:
 		return field.Invalid("stream_name", "is required")
-	case name != "" && string(name) != c.param("stream"):
+	case name != "" && string(name) != c.Param("stream"):
 		return field.Invalid("stream_name", "differs from the path")
 	}
 	return nil
 }
 
 type updateStreamRequest struct {
-	UpdateType   text    `json:"update_type"` // E41 only
-	StreamName   text    `json:"stream_name"`
-	DataDuration number  `json:"data_duration"`
-	DataType     text    `json:"data_type"`
-	DataSchema   *text   `json:"data_schema"`
-	AutoScale    boolean `json:"auto_scale_enabled"`
-	AutoMin      number  `json:"auto_scale_min_partition_count"`
-	AutoMax      number  `json:"auto_scale_max_partition_count"`
+	UpdateType   rest.Text    `json:"update_type"` // E41 only
+	StreamName   rest.Text    `json:"stream_name"`
+	DataDuration rest.Number  `json:"data_duration"`
+	DataType     rest.Text    `json:"data_type"`
+	DataSchema   *rest.Text   `json:"data_schema"`
+	AutoScale    rest.Boolean `json:"auto_scale_enabled"`
+	AutoMin      rest.Number  `json:"auto_scale_min_partition_count"`
+	AutoMax      rest.Number  `json:"auto_scale_max_partition_count"`
 }
 
-// updateStream answers E8.
-func (s *Server) updateStream(c *call) (reply, error) {
+// update answers E8.
+func (s *streamCalls) update(c *rest.Call) (rest.Reply, error) {
 	var in updateStreamRequest
-	if err := decode(c.body, &in); err != nil {
-		return reply{}, err
+	if err := rest.Decode(c.Body, &in); err != nil {
+		return rest.Reply{}, err
 	}
 	if err := samePath(c, in.StreamName, true); err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	if _, err := s.applyUpdate(c, &in); err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
-	return noContent()
+	return rest.NoContent()
 }
 
 type updateOldReply struct {
@@ -555,20 +508,20 @@ type updateOldReply struct {
 	DataType   string `json:"target_data_type"`
 }
 
-// updateStreamOld answers E41.
-func (s *Server) updateStreamOld(c *call) (reply, error) {
+// updateOld answers E41.
+func (s *streamCalls) updateOld(c *rest.Call) (rest.Reply, error) {
 	var in updateStreamRequest
-	if err := decode(c.body, &in); err != nil {
-		return reply{}, err
+	if err := rest.Decode(c.Body, &in); err != nil {
+		return rest.Reply{}, err
 	}
 	if err := field.First(in.keepOnly(), samePath(c, in.StreamName, false)); err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	info, err := s.applyUpdate(c, &in)
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
-	return ok(updateOldReply{info.Name, info.DataType})
+	return rest.OK(updateOldReply{info.Name, info.DataType})
 }
 
 // keepOnly drops the members that do not belong to the update type (E41-R3).
@@ -576,7 +529,7 @@ func (in *updateStreamRequest) keepOnly() error {
 	switch in.UpdateType {
 	case "":
 	case "DATA_TYPE":
-		in.AutoScale, in.AutoMin, in.AutoMax = boolean{}, number{}, number{}
+		in.AutoScale, in.AutoMin, in.AutoMax = rest.Boolean{}, rest.Number{}, rest.Number{}
 	case "AUTO_SCALE":
 		in.DataType, in.DataSchema = "", nil
 	default:
@@ -585,7 +538,7 @@ func (in *updateStreamRequest) keepOnly() error {
 	return nil
 }
 
-func (s *Server) applyUpdate(c *call, in *updateStreamRequest) (*partition.Info, error) {
+func (s *streamCalls) applyUpdate(c *rest.Call, in *updateStreamRequest) (*partition.Info, error) {
 	change, err := in.change()
 	if err != nil {
 		return nil, err
@@ -595,12 +548,12 @@ func (s *Server) applyUpdate(c *call, in *updateStreamRequest) (*partition.Info,
 		return nil, err
 	}
 	info, err := s.streams.Update(st, change)
-	return info, notFound(c, c.param("stream"), err)
+	return info, notFound(c, c.Param("stream"), err)
 }
 
 // change checks the fields in the order of the table of E8.
 func (in *updateStreamRequest) change() (ch partition.Change, err error) {
-	if in.DataDuration = in.DataDuration.orDefault(); in.empty() {
+	if in.DataDuration = in.DataDuration.OrDefault(); in.empty() {
 		return ch, codec.ErrEmpty
 	}
 	var typeErr, autoErr error
@@ -608,7 +561,7 @@ func (in *updateStreamRequest) change() (ch partition.Change, err error) {
 		ch.DataType, typeErr = (*string)(&in.DataType), checkDataType(string(in.DataType))
 	}
 	ch.Schema = (*string)(in.DataSchema)
-	ch.AutoScale, autoErr = in.AutoScale.value("auto_scale_enabled")
+	ch.AutoScale, autoErr = in.AutoScale.Value("auto_scale_enabled")
 	return ch, field.First(
 		setInt(&ch.Retention, in.DataDuration, "data_duration", minRetention, maxRetention),
 		typeErr, autoErr,
@@ -618,16 +571,16 @@ func (in *updateStreamRequest) change() (ch partition.Change, err error) {
 }
 
 func (in *updateStreamRequest) empty() bool {
-	return !in.DataDuration.set && in.DataType == "" && in.DataSchema == nil &&
-		!in.AutoScale.set && !in.AutoMin.set && !in.AutoMax.set
+	return !in.DataDuration.Set && in.DataType == "" && in.DataSchema == nil &&
+		!in.AutoScale.Set && !in.AutoMin.Set && !in.AutoMax.Set
 }
 
 // setInt sets a field of a change to a number that was given.
-func setInt(field **int, n number, name string, low, high int64) error {
-	if !n.set {
+func setInt(field **int, n rest.Number, name string, low, high int64) error {
+	if !n.Set {
 		return nil
 	}
-	v, err := n.within(name, low, high, 0)
+	v, err := n.Within(name, low, high, 0)
 	i := int(v)
 	*field = &i
 	return err

@@ -1,8 +1,9 @@
-package api
+package dis
 
 import (
 	"errors"
 
+	"disd/internal/api/rest"
 	"disd/internal/auth/policy"
 	"disd/internal/field"
 	"disd/internal/partition"
@@ -10,7 +11,7 @@ import (
 
 // notePieces remembers which of the stored records are pieces of files. The
 // records are safe whatever becomes of it.
-func (s *Server) notePieces(c *call, st *partition.Stream, u *uploader) {
+func (s *recordCalls) notePieces(c *rest.Call, st *partition.Stream, u *uploader) {
 	var pieces []partition.Piece
 	for i, o := range u.outcomes {
 		f := &u.request.Records[i].Info
@@ -26,7 +27,7 @@ func (s *Server) notePieces(c *call, st *partition.Stream, u *uploader) {
 		return
 	}
 	if err := s.streams.AddPieces(st, pieces); err != nil && !errors.Is(err, partition.ErrStreamNotFound) {
-		s.log.Error("state of an uploaded file is behind its records", "request_id", c.id, "error", err)
+		s.log.Error("state of an uploaded file is behind its records", "request_id", c.ID, "error", err)
 	}
 }
 
@@ -38,21 +39,21 @@ type fileReply struct {
 }
 
 // showFile answers E47.
-func (s *Server) showFile(c *call) (reply, error) {
-	name, id := c.query.Get("stream-name"), c.param("file")
+func (s *recordCalls) showFile(c *rest.Call) (rest.Reply, error) {
+	name, id := c.Query.Get("stream-name"), c.Param("file")
 	if err := field.Present("stream-name", name); err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	st, err := s.stream(c, policy.GetStreamInfo, name, "")
 	if err != nil {
-		return reply{}, err
+		return rest.Reply{}, err
 	}
 	file, state, err := s.streams.File(st, id)
 	if err != nil {
-		return reply{}, notFound(c, name, err)
+		return rest.Reply{}, notFound(c, name, err)
 	}
-	if want := c.query.Get("file-name"); want != "" && want != file { // the id is another file's, or nobody's
+	if want := c.Query.Get("file-name"); want != "" && want != file { // the id is another file's, or nobody's
 		file, state = want, partition.FileUnknown
 	}
-	return ok(fileReply{name, file, id, state})
+	return rest.OK(fileReply{name, file, id, state})
 }

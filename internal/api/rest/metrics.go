@@ -1,4 +1,4 @@
-package api
+package rest
 
 import (
 	"time"
@@ -14,7 +14,7 @@ type metrics struct {
 	in, out  *prometheus.CounterVec
 }
 
-func newMetrics(reg *prometheus.Registry) *metrics {
+func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "disd_requests_total",
@@ -37,7 +37,11 @@ func newMetrics(reg *prometheus.Registry) *metrics {
 }
 
 // operation returns the function that counts the requests of one operation.
-func (m *metrics) operation(name string) func(code string, d time.Duration, in, out int) {
+func (m *metrics) operation(op *Operation) func(code string, d time.Duration, in, out int) {
+	if op.Service == Own {
+		return func(string, time.Duration, int, int) {}
+	}
+	name := op.Name
 	fine := m.requests.WithLabelValues(name, "ok")
 	seconds := m.seconds.WithLabelValues(name)
 	bytesIn, bytesOut := m.in.WithLabelValues(name), m.out.WithLabelValues(name)
