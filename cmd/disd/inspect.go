@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"text/tabwriter"
 	"time"
@@ -84,10 +86,10 @@ func when(ms int64) string {
 // streamNames reads the names of streams from the catalog, by their ids, which logs
 // they have, and what is damaged there.
 func streamNames(path string) (names map[string]string, logs []storage.LogID, damage []error) {
-	if _, err := os.Stat(path); err != nil {
+	db, err := file.OpenToRead(path)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, nil
 	}
-	db, err := file.OpenToRead(path)
 	if err != nil {
 		return nil, nil, []error{err}
 	}
