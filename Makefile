@@ -11,17 +11,25 @@ GOBUILD  = CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VE
 # Not a dependency in go.mod: what the linter needs is no business of the server.
 GOLANGCI = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
-.PHONY: build test race lint fuzz crash transfer transfer-dws crash-transfer slow vuln e2e conformance bench bench-quick bench-compare image image-check clean
+# go test, which also notes in bin/ran what rules of the contract the tests proved.
+PROVE = go run ./test/rules test
+
+.PHONY: build test race rules lint fuzz crash transfer transfer-dws crash-transfer slow vuln e2e conformance bench bench-quick bench-short bench-compare image image-check clean
 
 build:
 	$(GOBUILD) -o bin/disd ./cmd/disd
 
 # Needs nothing but Go. The race detector also wants a C compiler.
 test:
-	go test -timeout 5m ./...
+	$(PROVE) test -timeout 10m ./...
 
 race:
 	go test -race -timeout 10m ./...
+
+# Which rules of docs/contract no test proved that ran and passed, in this checkout:
+# those of test, and of the other targets that were made before.
+rules: test
+	go run ./test/rules report
 
 lint:
 	@unformatted=$$(gofmt -l cmd internal test); [ -z "$$unformatted" ] || { echo "run gofmt on:" $$unformatted; exit 1; }
@@ -39,21 +47,21 @@ fuzz:
 
 # kill -9 of the server under load, over and over.
 crash:
-	go test -count=1 -timeout 0 ./test/crash -args -cycles $(CYCLES)
+	$(PROVE) crash -count=1 -timeout 0 ./test/crash -args -cycles $(CYCLES)
 
 # Transfer tasks against an object store, in a module of its own: the store brings
 # the SDKs of half a dozen services.
 transfer: build
-	cd test/transfer && DISD_BINARY=$(CURDIR)/bin/disd go test -mod=mod -count=1 -timeout 10m ./...
+	DISD_BINARY=$(CURDIR)/bin/disd $(PROVE) transfer -C test/transfer -mod=mod -count=1 -timeout 10m ./...
 
 # PostgreSQL and the server ended under load, over and over. Skipped where there is
 # no PostgreSQL.
 transfer-dws: build
-	DISD_BINARY=$(CURDIR)/bin/disd go test -count=1 -timeout 0 -v ./test/dws -args -cycles $(CYCLES)
+	DISD_BINARY=$(CURDIR)/bin/disd $(PROVE) transfer-dws -count=1 -timeout 0 -v ./test/dws -args -cycles $(CYCLES)
 
 # kill -9 of a server that delivers, and a store that fails in every way.
 crash-transfer: build
-	cd test/transfer && DISD_BINARY=$(CURDIR)/bin/disd go test -mod=mod -count=1 -timeout 0 -run TestChaos -v . -args -cycles $(CYCLES)
+	DISD_BINARY=$(CURDIR)/bin/disd $(PROVE) crash-transfer -C test/transfer -mod=mod -count=1 -timeout 0 -run TestChaos -v . -args -cycles $(CYCLES)
 
 # Known vulnerabilities in what the code calls. Skipped where their database cannot
 # be reached.
@@ -63,13 +71,13 @@ vuln:
 
 # Limits of time that nobody wants to wait for in every test run.
 slow:
-	go test -count=1 -run TestSlowRequests ./test/security -args -slow
-	go test -count=1 -timeout 10m -v ./test/scaling -args -slow
+	$(PROVE) slow-requests -count=1 -run TestSlowRequests ./test/security -args -slow
+	$(PROVE) slow-scaling -count=1 -timeout 10m -v ./test/scaling -args -slow
 
 # Published clients against the built server, in a module of its own: the Go SDK
 # alone is 46 MB. Python is skipped where there is none.
 e2e: build
-	cd test/e2e && DISD_BINARY=$(CURDIR)/bin/disd go test -mod=mod -count=1 -timeout 20m ./...
+	DISD_BINARY=$(CURDIR)/bin/disd $(PROVE) e2e -C test/e2e -mod=mod -count=1 -timeout 20m ./...
 
 # Published clients, unmodified, in open mode and with signatures and TLS; writes the
 # table of docs/compatibility.md.
@@ -82,6 +90,9 @@ bench: build
 
 bench-quick: build
 	go run ./test/bench -json bin/bench-quick.json -d 1s -fill 128 -retained 1024
+
+bench-short: build
+	go run ./test/bench -json bin/bench-short.json -d 300ms -fill 16 -retained 128
 
 bench-compare: build
 	rm -rf bin/ref && git worktree prune && git worktree add --detach bin/ref $(REF)

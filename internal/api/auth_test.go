@@ -123,6 +123,7 @@ func TestLogin(t *testing.T) {
 		{"E1 malformed", `{`, 400, "IAM.0400"},
 		{"E1 empty", ``, 400, "IAM.0400"},
 	} {
+		t.Attr("rules", test.rule)
 		a := b.do("POST", "/v3/auth/tokens", test.body)
 		if !requestID.MatchString(a.header.Get("X-Request-Id")) { // C-51
 			t.Errorf("%s: request id %q", test.rule, a.header.Get("X-Request-Id"))
@@ -145,6 +146,7 @@ func TestLogin(t *testing.T) {
 
 // TestToken is E1-R1, E1-R2, E1-R7, E1-R8, C-11, C-12, C-13 and E52.
 func TestToken(t *testing.T) {
+	t.Attr("rules", "E1-R1 E1-R9")
 	b := newGuardedBench(t)
 	a := b.want(201, "POST", "/v3/auth/tokens", login("alice", "acme", "alice-password", byProjectName))
 	token := a.header.Get("X-Subject-Token")
@@ -182,6 +184,7 @@ func TestToken(t *testing.T) {
 		{"C-25", "p1", token + "x", "APIGW.0301"},
 		{"C-25", "p1", "", "APIGW.0301"},
 	} {
+		t.Attr("rules", test.rule)
 		if got := list(test.project, test.token); got != test.want {
 			t.Errorf("%s: project %s: %s, want %s", test.rule, test.project, got, test.want)
 		}
@@ -217,7 +220,8 @@ func catalogOf(service, url string, regions ...string) string {
 }
 
 // TestObjectStoreInCatalog: clients find the object store where they find DIS.
-func TestObjectStoreInCatalog(t *testing.T) { // E1-R8
+func TestObjectStoreInCatalog(t *testing.T) {
+	t.Attr("rules", "E1-R8")
 	const store = "https://obs.example.com"
 	b := newGuardedBench(t, func(o *setup) {
 		obs := &o.Transfer.OBS
@@ -234,6 +238,7 @@ func TestObjectStoreInCatalog(t *testing.T) { // E1-R8
 
 // TestIdentityLists is E2 and E51 to E59.
 func TestIdentityLists(t *testing.T) {
+	t.Attr("rules", "E51-R1 E58-R1")
 	b := newGuardedBench(t)
 	for _, test := range []struct{ rule, path, member, want string }{
 		{"E2-R1", "/v3/projects", "projects.1.name", "region-1_second"},
@@ -244,6 +249,7 @@ func TestIdentityLists(t *testing.T) {
 		{"E56-R1", "/v3/users?name=alice", "users.0.domain_id", "d1"},
 		{"E59-R1", "/v3.0/OS-CREDENTIAL/credentials/AK-ALICE", "credential.status", "active"},
 	} {
+		t.Attr("rules", test.rule)
 		a := b.as("AK-ALICE", "GET", test.path, "")
 		if a.status != 200 || a.member(t, test.member) != test.want {
 			t.Errorf("%s: %d %s", test.rule, a.status, a.body)
@@ -255,6 +261,7 @@ func TestIdentityLists(t *testing.T) {
 		{"E54-R1", "/v3/auth/domains?name=other", `{"domains":[],`},
 		{"E56-R1", "/v3/users?name=bob", `{"users":[],`},
 	} {
+		t.Attr("rules", test.rule)
 		if a := b.as("AK-ALICE", "GET", test.path, ""); a.status != 200 || !strings.HasPrefix(a.body, test.body) || !strings.Contains(a.body, `"next":null`) {
 			t.Errorf("%s: %d %s", test.rule, a.status, a.body)
 		}
@@ -279,6 +286,7 @@ func TestIdentityLists(t *testing.T) {
 
 // TestTemporaryKeys is E57 and S-10.
 func TestTemporaryKeys(t *testing.T) {
+	t.Attr("rules", "E57-R1 E57-R2 S-10")
 	b := newGuardedBench(t)
 	token := b.want(201, "POST", "/v3/auth/tokens", login("alice", "acme", "alice-password", byProjectID)).header.Get("X-Subject-Token")
 	ask := func(extra string) answerSeen {
@@ -336,6 +344,7 @@ func TestSignedCalls(t *testing.T) {
 		{"C-8 a body on GET counts", "AK-ALICE", "GET", "/v2/p1/streams", `{"ignored":1}`, "200"},
 		{"C-2 a name of IAM is no project", "AK-ALICE", "GET", "/v2/auth/streams", "", "DIS.4117"},
 	} {
+		t.Attr("rules", test.rule)
 		a := b.as(test.ak, test.method, test.path, test.body)
 		got := fmt.Sprint(a.status)
 		if a.status >= 400 {
@@ -365,6 +374,7 @@ func TestSignedBodies(t *testing.T) {
 		{"C-23 a body that claims not to be signed", `{"app_name":"b"}`, "UNSIGNED-PAYLOAD", 401},
 		{"C-23 the body under another hash", body, hexSum("another body"), 201},
 	} {
+		t.Attr("rules", test.rule)
 		a := b.do("POST", path, test.sent, append(slices.Clone(signed), "X-Sdk-Content-Sha256", test.header)...)
 		if a.status != test.status {
 			t.Errorf("%s: %d %s", test.rule, a.status, a.body)
@@ -383,6 +393,7 @@ func TestSignedBodies(t *testing.T) {
 		{"C-23 from the future, in the window", -15 * time.Minute, 200},
 		{"C-23 from the future", -15*time.Minute - time.Second, 401},
 	} {
+		t.Attr("rules", test.rule)
 		b := newGuardedBench(t)
 		b.clock.advance(time.Second - time.Duration(b.clock.now().Nanosecond())) // dates have seconds
 		b.clock.advance(-test.age)
@@ -419,6 +430,7 @@ func TestUnsignedHeaders(t *testing.T) {
 		{"S-11 what it may enter", "/v3/projects", []string{"X-Project-Id", "p2", "X-Domain-Id", "d2"}, `"id":"p1b"`},
 		{"S-10 a token of temporary keys", "/v2/p1/apps", []string{"X-Security-Token", "x"}, "APIGW.0301"},
 	} {
+		t.Attr("rules", test.rule)
 		a := b.as("AK-ALICE", "GET", test.path, "", test.header...)
 		if !strings.Contains(a.body, test.want) || strings.Contains(a.body, "bobs") || strings.Contains(a.body, `"p2"`) {
 			t.Errorf("%s: %d %s", test.rule, a.status, a.body)
@@ -429,6 +441,7 @@ func TestUnsignedHeaders(t *testing.T) {
 // TestProjectsOfKeys: SDKs look up the project of a key by a request that is signed
 // over nothing but its date, as often as they start.
 func TestProjectsOfKeys(t *testing.T) {
+	t.Attr("rules", "E2-R4")
 	b := newGuardedBench(t, quotas(quota.Enforce, partition.Quotas{}), func(o *setup) {
 		o.Quota.ControlCalls = 1
 	})
@@ -449,7 +462,8 @@ func TestProjectsOfKeys(t *testing.T) {
 
 // TestGuestsThroughput: what another account does with a stream is the stream's
 // traffic, and uses up no quota of that account.
-func TestGuestsThroughput(t *testing.T) { // A-9
+func TestGuestsThroughput(t *testing.T) {
+	t.Attr("rules", "A-9")
 	b := newGuardedBench(t, quotas(quota.Enforce, partition.Quotas{CommonPartitions: 1, Common: partition.Throughput{WriteBytes: 10, ReadBytes: 10}}))
 	must := func(ak, method, path, body, want string) answerSeen {
 		t.Helper()
@@ -490,6 +504,7 @@ func TestGuestsThroughput(t *testing.T) { // A-9
 
 // TestPolicies is section 7, E9, E10 and E50.
 func TestPolicies(t *testing.T) {
+	t.Attr("rules", "E9-R3 A-6 A-4 A-5 E50-R2 E9-R5 E20-R10 A-8 A-7 E50-R1")
 	b := newGuardedBench(t)
 	must := func(ak, method, path, body, want string) answerSeen {
 		t.Helper()
@@ -550,6 +565,7 @@ func TestPolicies(t *testing.T) {
 		{"E9-R3", strings.Replace(grant("other.bob", "putRecords"), id, "0000000000000000000", 1), "DIS.4301"},
 		{"E9", `{}`, "DIS.4202"},
 	} {
+		t.Attr("rules", bad.rule)
 		must("AK-ALICE", "POST", policies, bad.body, bad.want)
 	}
 	list := must("AK-ALICE", "GET", policies, "", "200")
@@ -570,7 +586,8 @@ func TestPolicies(t *testing.T) {
 
 // TestRevokedConsumer: what a policy gave a member of a group ends with it, not
 // with the round.
-func TestRevokedConsumer(t *testing.T) { // G-20
+func TestRevokedConsumer(t *testing.T) {
+	t.Attr("rules", "G-20")
 	b := newGuardedBench(t)
 	b.as("AK-ALICE", "POST", "/v2/p1/streams", `{"stream_name":"s","partition_count":1}`)
 	id := b.as("AK-ALICE", "GET", "/v2/p1/streams/s", "").member(t, "stream_id").(string)
@@ -604,7 +621,8 @@ func TestRevokedConsumer(t *testing.T) { // G-20
 
 // TestWithoutCredentials asks for every operation without any: a few of the
 // identity service are for everybody, all others are refused.
-func TestWithoutCredentials(t *testing.T) { // C-10
+func TestWithoutCredentials(t *testing.T) {
+	t.Attr("rules", "C-10")
 	b := newGuardedBench(t)
 	public := map[string]bool{ // E1, E51, E57 with a token in its body, E58
 		"GET /": true, "GET /v3": true, "POST /v3/auth/tokens": true,
@@ -742,7 +760,8 @@ func TestAuditOfAFlood(t *testing.T) {
 }
 
 // TestSignedTooLarge is C-21 and S-12.
-func TestSignedTooLarge(t *testing.T) { // Q-8
+func TestSignedTooLarge(t *testing.T) {
+	t.Attr("rules", "Q-8")
 	b := newGuardedBench(t)
 	body := strings.Repeat(" ", auth.MaxSignedBody) + `{"app_name":"a"}`
 	a := b.as("AK-ALICE", "POST", "/v2/p1/apps", body)

@@ -90,6 +90,7 @@ func (b *bench) cursor(stream, id string) string {
 
 // TestProtobuf uploads and downloads the way the connectors do.
 func TestProtobuf(t *testing.T) {
+	t.Attr("rules", "PB-3 PB-4 PB-6 PB-7")
 	b := streamBench(t)
 	put := b.do("POST", "/p/records/", pb(1, "s",
 		2, pb(3, "\x00raw\xff", 4, "", 5, "user-1", 6, "", 29, 1700000000000),
@@ -191,6 +192,7 @@ func TestProtobufBodies(t *testing.T) {
 		{"PB-9 JSON", `{"stream_name":"s"}`, "DIS.4300"},
 		{"PB-9 empty", "", "DIS.4202"},
 	} {
+		t.Attr("rules", test.rule)
 		a := b.do("POST", "/p/records", test.body, "Content-Type", protoHeader)
 		got := ""
 		switch {
@@ -290,6 +292,7 @@ var encodings = []string{"identity", "lz4", "snappy", "zstd", "gzip"}
 // TestCompressedBodies is Z-1, Z-2, Z-3, Z-4 and Z-7: every POST and PUT, in both
 // encodings of records.
 func TestCompressedBodies(t *testing.T) {
+	t.Attr("rules", "Z-1 Z-7")
 	b := newBench(t)
 	for _, encoding := range encodings {
 		for _, call := range []struct {
@@ -364,6 +367,7 @@ func TestCompressedNonsense(t *testing.T) {
 		{"Z-5 gzip junk", b.do("POST", "/p/records", "junk", "Content-Encoding", "gzip"), "400 DIS.4300"},
 		{"C-35 after the project", b.do("POST", "/v2/auth/records", "junk", "Content-Encoding", "gzip"), "400 DIS.4117"},
 	} {
+		t.Attr("rules", test.rule)
 		got := fmt.Sprint(test.a.status)
 		if test.a.status != 200 {
 			got += " " + test.a.code(t)
@@ -387,7 +391,8 @@ func TestCompressedNonsense(t *testing.T) {
 }
 
 // TestCompressedAndSigned is Z-6: the signature is that of the compressed bytes.
-func TestCompressedAndSigned(t *testing.T) { // Z-6
+func TestCompressedAndSigned(t *testing.T) {
+	t.Attr("rules", "Z-6")
 	b := newGuardedBench(t)
 	for _, encoding := range encodings[1:] {
 		body, headers := compressed(t, encoding, `{"stream_name":"`+encoding+`","partition_count":1}`)
@@ -475,7 +480,8 @@ func TestDownloadsAreBounded(t *testing.T) {
 
 // TestManyRecords: an upload may have many records, but not as many as fit into its
 // body, where each takes a hundred times the memory of its text.
-func TestManyRecords(t *testing.T) { // E19-R13
+func TestManyRecords(t *testing.T) {
+	t.Attr("rules", "E19-R13")
 	b := streamBench(t)
 	for n, want := range map[int]int{10_000: 200, dis.MaxPutRecords: 413} {
 		record := `{"data":"","partition_id":"0"}`

@@ -11,6 +11,7 @@ import (
 // TestFileState is E47 as a conversation: pieces go up in both encodings, and the
 // state follows.
 func TestFileState(t *testing.T) {
+	t.Attr("rules", "E47-R1 E47-R2")
 	b := streamBench(t)
 	const id = "9dSu1wfCytSk1aOLxvF"
 	state := func(query string) string {

@@ -14,6 +14,7 @@ import (
 
 // TestMetrics is E32, E33 and section 5 at the HTTP surface.
 func TestMetrics(t *testing.T) {
+	t.Attr("rules", "M-6")
 	b := newBench(t)
 	b.want(201, "POST", "/p/streams", `{"stream_name":"s","partition_count":2}`)
 	b.want(200, "POST", "/p/records", `{"stream_name":"s","records":[{"data":"ZGF0YQ==","partition_id":"0"},{"data":"ZGF0YQ==","partition_id":"1"},{"data":"eA==","partition_id":"7"}]}`)
@@ -53,6 +54,7 @@ func TestMetrics(t *testing.T) {
 		{"E33 malformed id", "streams/s/partitions/x/metrics?label=total_put_bytes_per_partition" + window, "DIS.4201"},
 		{"E33 unknown id", "streams/s/partitions/9/metrics?label=total_put_bytes_per_partition" + window, "DIS.4302"},
 	} {
+		t.Attr("rules", test.rule)
 		a := b.do("GET", "/p/"+test.path, `{"python":"sends a body"}`, "Content-Type", "application/json") // C-8
 		got := a.body
 		if a.status >= 400 {
@@ -72,7 +74,8 @@ func TestMetrics(t *testing.T) {
 
 // TestTrafficScales: the figures of the monitoring API are what makes a stream scale,
 // up when it throttles and down when it rests.
-func TestTrafficScales(t *testing.T) { // L-17, L-19
+func TestTrafficScales(t *testing.T) {
+	t.Attr("rules", "L-17 L-19")
 	const rate = 100 // bytes a second that a partition takes
 	b := newBench(t, quotas(quota.Enforce, partition.Quotas{Common: partition.Throughput{WriteBytes: rate, WriteRecords: 1000, ReadBytes: rate}}))
 	b.want(201, "POST", "/p/streams", create("s", 2, `"auto_scale_enabled":true,"auto_scale_min_partition_count":2,"auto_scale_max_partition_count":9`))

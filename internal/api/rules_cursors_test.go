@@ -164,6 +164,7 @@ func TestRulesCursorLife(t *testing.T) {
 
 // TestRulesCursorForm holds cursors against 9.6.
 func TestRulesCursorForm(t *testing.T) {
+	t.Attr("rules", "CU-1")
 	w := newWorld(t)
 	name := strings.Repeat("n", 64)
 	w.want(201, "POST", "/p/streams", create(name, 1))
@@ -181,6 +182,7 @@ func TestRulesCursorForm(t *testing.T) {
 		{"CU-2", cursor("cursor-type=TRIM_HORIZON"), "TRIM_HORIZON", "0"},
 		{"CU-2", cursor("cursor-type=AFTER_SEQUENCE_NUMBER&starting-sequence-number=0"), "AFTER_SEQUENCE_NUMBER", "1"},
 	} {
+		t.Attr("rules", c.rule)
 		doc, err := base64.RawURLEncoding.DecodeString(c.cursor)
 		if err != nil || len(c.cursor) > 512 {
 			t.Errorf("%s CU-3: %v, %d characters", c.rule, err, len(c.cursor))

@@ -151,6 +151,7 @@ func TestRulesRawAnswers(t *testing.T) {
 		{"C-50 E13", request("DELETE /v2/proj/apps/a", ""), "204 No Content"},
 		{"C-50 E5", request("DELETE /v2/proj/streams/s", ""), "204 No Content"},
 	} {
+		t.Attr("rules", c.rule)
 		answer := w.raw(t, c.text)
 		head, body, _ := strings.Cut(answer, "\r\n\r\n")
 		length := strings.Contains(head, "\r\nContent-Length: 0")
@@ -232,6 +233,7 @@ var bodyCalls = []struct{ name, send, body, success string }{
 
 // TestRulesBodies sends good and bad bodies to every call that has one.
 func TestRulesBodies(t *testing.T) {
+	t.Attr("rules", "C-33 C-30 C-54 PB-1 Z-1")
 	const empty, malformed, large, kind = "400 DIS.4202 Empty request.", "400 DIS.4300 Request error.", "413 APIGW.0201 Request entity too large", "415 APIGW.0201 Unsupported media type"
 	for _, c := range bodyCalls {
 		w := newWorld(t, func(o *setup) { o.Limits.Body = 10000 })

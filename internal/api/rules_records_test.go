@@ -96,6 +96,7 @@ func TestRulesUpload(t *testing.T) {
 
 // TestRulesRouting checks the vectors of L-5 to L-7 from outside.
 func TestRulesRouting(t *testing.T) {
+	t.Attr("rules", "L-7 L-7a")
 	w := newWorld(t)
 	counts := []int{1, 2, 3, 5}
 	for _, n := range counts {
@@ -232,6 +233,7 @@ func TestRulesDownload(t *testing.T) {
 
 // A whole upload of 10 000 records and 4 MiB comes back.
 func TestRulesLargeUpload(t *testing.T) {
+	t.Attr("rules", "Q-24")
 	w := newWorld(t)
 	w.want(201, "POST", "/p/streams", create("s", 1))
 	record := `{"data":"` + base64.StdEncoding.EncodeToString(make([]byte, 450)) + `"}`
@@ -307,6 +309,7 @@ func (w *world) follow(t *testing.T, cursor string, n int) {
 
 // An empty download waits, and ends when a record arrives.
 func TestRulesEmptyWait(t *testing.T) {
+	t.Attr("rules", "E20-R9")
 	waiting := make(chan struct{}, 1)
 	w := newWorld(t, func(o *setup) {
 		o.EmptyWait = time.Hour

@@ -218,6 +218,7 @@ func TestRulesDeleteStream(t *testing.T) {
 }
 
 func TestRulesShowStream(t *testing.T) {
+	t.Attr("rules", "E6-R8")
 	w := newWorld(t)
 	w.converse(
 		ask("E6", "POST /p/streams", create("s", 3), "201"),

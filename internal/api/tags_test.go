@@ -85,6 +85,7 @@ func TestTags(t *testing.T) {
 		{"E5-R1", "GET", "stream/tags", "", `{"tags":[]}`},
 		{"T-6", "GET", "stream/ID/tags", "", "DIS.4603"},
 	} {
+		t.Attr("rules", step.rule)
 		a := b.do(step.method, "/p/"+strings.ReplaceAll(step.path, "ID", id), step.body)
 		got := a.body
 		if a.status >= 400 {
@@ -110,7 +111,8 @@ func TestTagsChangeTheStream(t *testing.T) {
 }
 
 // TestTagSearch is T-10 to T-19 and E39, over the streams of T-19 and one more.
-func TestTagSearch(t *testing.T) { // T-10
+func TestTagSearch(t *testing.T) {
+	t.Attr("rules", "E39-R2 E38-R1 T-10")
 	b := newBench(t)
 	for name, tags := range map[string]string{
 		"A": `[{"key":"k1","value":"v1"},{"key":"k2","value":"v2"}]`,
@@ -163,6 +165,7 @@ func TestTagSearch(t *testing.T) { // T-10
 		{"T-16 characters", `"tags":[{"key":"a b"}]`, " 0"},
 		{"T-16 length", `"tags":[{"key":"` + strings.Repeat("k", 37) + `"}]`, "DIS.4200"},
 	} {
+		t.Attr("rules", test.rule)
 		a := b.do("POST", "/p/stream/resource_instances/action", `{"action":"filter",`+test.body+`}`)
 		got := ""
 		if a.status >= 400 {
@@ -205,6 +208,7 @@ func TestTagsAtCreation(t *testing.T) {
 		{"T-3", tagList(11), "DIS.4601"},
 		{"T-7", `[{"key":"_sys_a"}]`, "DIS.4200"},
 	} {
+		t.Attr("rules", test.rule)
 		if got := b.want(400, "POST", "/p/streams", `{"stream_name":"s","partition_count":1,"tags":`+test.tags+`}`).code(t); got != test.want {
 			t.Errorf("%s: %s: %s, want %s", test.rule, test.tags, got, test.want)
 		}
@@ -214,7 +218,8 @@ func TestTagsAtCreation(t *testing.T) {
 
 // TestTagStates is T-6 and T-8: tags of a stream that does not run, and what may
 // be repeated.
-func TestTagStates(t *testing.T) { // T-8
+func TestTagStates(t *testing.T) {
+	t.Attr("rules", "T-8")
 	b, id := tagBench(t)
 	b.freeze("s", true)
 	for range 2 {
@@ -250,6 +255,7 @@ func TestTagsOfSDKs(t *testing.T) {
 // TestReaderSearches is E39 for somebody who may only read: it is a POST that
 // changes nothing.
 func TestReaderSearches(t *testing.T) {
+	t.Attr("rules", "A-11")
 	b := newGuardedBench(t)
 	const search = "/v2/p1/stream/resource_instances/action"
 	if a := b.as("AK-RAY", "POST", search, `{"action":"count"}`); a.status != 200 {

@@ -175,7 +175,9 @@ func (b *bench) wantCode(code, method, path, body string) string {
 	return a.member(b, "message").(string)
 }
 
-func TestEveryTypeOfTask(t *testing.T) { // TC-R1, E22 to E25, E28 to E31
+func TestEveryTypeOfTask(t *testing.T) {
+	t.Attr("rules", "E25-R5")
+	t.Attr("rules", "TC-R1 E25-R2") // and E22 to E25, E28 to E31
 	for kind := range descriptors {
 		t.Run(kind, func(t *testing.T) {
 			b := newTaskBench(t)
@@ -228,7 +230,8 @@ func canonical(v any) string {
 	return string(text)
 }
 
-func TestTaskPartitions(t *testing.T) { // E25-R6
+func TestTaskPartitions(t *testing.T) {
+	t.Attr("rules", "E25-R6")
 	b := newTaskBench(t)
 	b.want(200, "POST", "/p/records", `{"stream_name":"s","records":[{"data":"MQ==","partition_id":"0"}]}`)
 	b.want(201, "POST", "/p/streams/s/transfer-tasks", taskBody(t, "OBS"))
@@ -249,6 +252,7 @@ func TestTaskPartitions(t *testing.T) { // E25-R6
 }
 
 func TestTaskFieldChecks(t *testing.T) { // 4.8 and the field tables
+	t.Attr("rules", "CT-4 CT-8")
 	b := newTaskBench(t)
 	long := func(n int) string { return `"` + strings.Repeat("x", n) + `"` }
 	list := func(n int, item string) string {
@@ -372,7 +376,8 @@ func TestTaskCreationChecks(t *testing.T) {
 	}
 }
 
-func TestOutsideErrors(t *testing.T) { // TC-R6
+func TestOutsideErrors(t *testing.T) {
+	t.Attr("rules", "TC-R6")
 	b := newTaskBench(t)
 	if m := b.wantCode("DIS.4200", "POST", "/p/streams/j/transfer-tasks", taskBody(t, "OBS", "destination_file_type", `"carbon"`)); !strings.Contains(m, "CarbonData") {
 		t.Errorf("OBS-6: %q", m)
@@ -412,7 +417,8 @@ func TestOutsideErrors(t *testing.T) { // TC-R6
 	}
 }
 
-func TestTaskNamesAndQuota(t *testing.T) { // TC-R2, TC-R3
+func TestTaskNamesAndQuota(t *testing.T) {
+	t.Attr("rules", "TC-R2 TC-R3 Q-3")
 	b := newTaskBench(t)
 	const path = "/p/streams/s/transfer-tasks"
 	name := func(i int) string { return `"t` + strconv.Itoa(i) + `"` }
@@ -429,7 +435,8 @@ func TestTaskNamesAndQuota(t *testing.T) { // TC-R2, TC-R3
 	b.want(201, "POST", path, taskBody(t, "OBS", "task_name", name(5)))
 }
 
-func TestListTasks(t *testing.T) { // E23-R1
+func TestListTasks(t *testing.T) {
+	t.Attr("rules", "E23-R1")
 	b := newTaskBench(t)
 	const path = "/p/streams/s/transfer-tasks"
 	if got := b.want(200, "GET", path, "").body; got != `{"total_number":0,"quota":5,"tasks":[]}` {
@@ -472,7 +479,8 @@ func TestListTasks(t *testing.T) { // E23-R1
 	b.wantCode("DIS.4301", "GET", "/p/streams/nope/transfer-tasks", "")
 }
 
-func TestStartAndStopTasks(t *testing.T) { // E26-R1, E26-R3, E26-R4, E26-R5, E27-R1, E27-R2
+func TestStartAndStopTasks(t *testing.T) {
+	t.Attr("rules", "E26-R1 E26-R3 E26-R4 E26-R5 E27-R1 E27-R2")
 	b := newTaskBench(t)
 	const path = "/p/streams/s/transfer-tasks"
 	for _, name := range []string{"a", "b", "action"} { // E27-N3
@@ -536,7 +544,8 @@ func TestStartAndStopTasks(t *testing.T) { // E26-R1, E26-R3, E26-R4, E26-R5, E2
 	b.wantCode("DIS.4301", "POST", "/p/streams/nope/transfer-tasks/action", `{"action":"stop","tasks":[{"id":"a"}]}`)
 }
 
-func TestDeleteTask(t *testing.T) { // E24-R1, E25-R3, E5-R5
+func TestDeleteTask(t *testing.T) {
+	t.Attr("rules", "E24-R1 E25-R3 E5-R5")
 	b := newTaskBench(t)
 	b.want(201, "POST", "/p/streams/s/transfer-tasks", taskBody(t, "OBS"))
 	if a := b.want(204, "DELETE", "/p/streams/s/transfer-tasks/newtask/", ""); a.body != "" {
@@ -553,6 +562,7 @@ func TestDeleteTask(t *testing.T) { // E24-R1, E25-R3, E5-R5
 }
 
 func TestUpdateTask(t *testing.T) { // E48
+	t.Attr("rules", "E48-R1 E48-R2 E25-R4")
 	b := newTaskBench(t)
 	const path = "/p/streams/j/transfer-tasks"
 	b.want(201, "POST", path, taskBody(t, "DWS"))
@@ -599,6 +609,7 @@ func TestUpdateTask(t *testing.T) { // E48
 		{"E48 no name", `{"destination_type":"DWS","dws_destination_descriptor":{"file_prefix":"x"}}`, "DIS.4200"},
 		{"E48-R1", `{"destination_type":"DWS","dws_destination_descriptor":{"task_name":"unknown"}}`, "DIS.4354"},
 	} {
+		t.Attr("rules", tt.rule)
 		if got := b.do("PUT", path, tt.body); got.code(t) != tt.code {
 			t.Errorf("%s: %s", tt.rule, got.body)
 		}
@@ -608,7 +619,8 @@ func TestUpdateTask(t *testing.T) { // E48
 	}
 }
 
-func TestLenientDescriptors(t *testing.T) { // TC-R8, TC-R9, E25-R4
+func TestLenientDescriptors(t *testing.T) {
+	t.Attr("rules", "TC-R8 TC-R9 E25-R4")
 	b := newTaskBench(t)
 	b.want(201, "POST", "/p/streams/s/transfer-tasks", `{"StreamName":"x","stream_name":"y","destination_type":"MRS",
 		"obs_destination_descriptor":null,"dws_destination_descriptor":{},"dli_destination_descriptor":"ignored",
@@ -632,7 +644,8 @@ func TestLenientDescriptors(t *testing.T) { // TC-R8, TC-R9, E25-R4
 	}
 }
 
-func TestTasksUnderTheSingularPath(t *testing.T) { // E49-R1, C-4
+func TestTasksUnderTheSingularPath(t *testing.T) {
+	t.Attr("rules", "E49-R1 C-4")
 	b := newTaskBench(t)
 	b.want(201, "POST", "/p/stream/s/transfer-tasks/", taskBody(t, "OBS"))
 	b.want(200, "PUT", "/p/stream/s/transfer-tasks", taskBody(t, "OBS", "deliver_time_interval", "31"))
@@ -647,7 +660,8 @@ func TestTasksUnderTheSingularPath(t *testing.T) { // E49-R1, C-4
 	b.want(204, "DELETE", "/p/stream/s/transfer-tasks/newtask", "")
 }
 
-func TestTasksOfAFrozenStream(t *testing.T) { // TC-R5
+func TestTasksOfAFrozenStream(t *testing.T) {
+	t.Attr("rules", "TC-R5")
 	b := newTaskBench(t)
 	b.want(201, "POST", "/p/streams/s/transfer-tasks", taskBody(t, "OBS"))
 	b.freeze("s", true)
@@ -665,7 +679,8 @@ func TestTasksOfAFrozenStream(t *testing.T) { // TC-R5
 
 // TestTasksAreNoConsumers: delivering needs no app, is no traffic of downloads, and is
 // not slowed down by it.
-func TestTasksAreNoConsumers(t *testing.T) { // D-4
+func TestTasksAreNoConsumers(t *testing.T) {
+	t.Attr("rules", "D-4")
 	b := newBench(t, quotas(quota.Enforce, partition.Quotas{Common: partition.Throughput{ReadBytes: 1}}))
 	b.want(201, "POST", "/p/streams", create("s", 1))
 	b.want(201, "POST", "/p/streams/s/transfer-tasks", taskBody(t, "OBS", "partition_format", `"N/A"`))
@@ -697,7 +712,8 @@ func TestTasksAreNoConsumers(t *testing.T) { // D-4
 	b.want(200, "GET", "/p/records?partition-cursor="+cursor, "") // is not refused for what the task read
 }
 
-func TestTaskDescriptorsNeedNothingElse(t *testing.T) { // E25-R1: only what was given
+func TestTaskDescriptorsNeedNothingElse(t *testing.T) {
+	t.Attr("rules", "E25-R1") // only what was given
 	b := newTaskBench(t)
 	minimal := `{"task_name":"m","agency_name":"a","obs_bucket_path":"obsbucket"}`
 	b.want(201, "POST", "/p/streams/s/transfer-tasks", `{"destination_type":"OBS","obs_destination_descriptor":`+minimal+`}`)

@@ -131,6 +131,7 @@ func must[T any](t testing.TB) func(T, error) T {
 }
 
 func TestLogin(t *testing.T) {
+	t.Attr("rules", "E1-R2 E1-R5")
 	d := openDirectory(t)
 	byID := Login{Methods: []string{"password"}, User: Ref{ID: "AA"}, Password: "alice's password"}
 	foreign := alice().project(Ref{Name: "eu-de"})
@@ -196,7 +197,8 @@ func TestLogin(t *testing.T) {
 	}
 }
 
-func TestTokenExpires(t *testing.T) { // Q-7, C-11, E1-R6, E52-R1
+func TestTokenExpires(t *testing.T) {
+	t.Attr("rules", "Q-7 C-11 E1-R6 E52-R1")
 	c := newClock()
 	d := openDirectory(t, withClock(c))
 	_, first := login(t, d, alice().project(Ref{ID: "P1"}))
@@ -287,6 +289,7 @@ func TestTemporaryKeys(t *testing.T) {
 		{"S-10 key and token of another", other.SK, other.SecurityToken, true},
 		{"S-10 secret", other.SK, k.SecurityToken, true},
 	} {
+		t.Attr("rules", tt.rule)
 		p, err := check(v, request("P1", k.AK, tt.sk, tt.securityT, c.now()))
 		if errors.Is(err, ErrDenied) != tt.denied || !tt.denied && (err != nil || p.User.ID != eve.ID) {
 			t.Errorf("%s: %+v, %v", tt.rule, p, err)
@@ -318,6 +321,7 @@ func TestTemporaryKeys(t *testing.T) {
 }
 
 func TestEnter(t *testing.T) {
+	t.Attr("rules", "C-15")
 	d := openDirectory(t)
 	v := NewVerifier(d, VerifierOptions{})
 	bySignature := must[Principal](t)(check(v, request("P1", testAK, testSK, "", testTime)))
@@ -343,6 +347,7 @@ func TestEnter(t *testing.T) {
 		{"C-12", byToken(alice()), "P1", ErrForbidden},
 		{"C-12 domain", byToken(alice().domain(Ref{Name: "acme"})), "P1", ErrForbidden},
 	} {
+		t.Attr("rules", tt.rule)
 		if err := d.Enter(tt.p, tt.project); !errors.Is(err, tt.want) {
 			t.Errorf("%s: got %v, want %v", tt.rule, err, tt.want)
 		}
@@ -358,7 +363,8 @@ func TestEnter(t *testing.T) {
 	}
 }
 
-func TestDenied(t *testing.T) { // C-25
+func TestDenied(t *testing.T) {
+	t.Attr("rules", "C-25")
 	d := openDirectory(t)
 	v := NewVerifier(d, VerifierOptions{ClockWindow: 15 * time.Minute})
 	with := func(edit func(r *http.Request)) *http.Request {
@@ -421,7 +427,8 @@ func TestSignedBodySize(t *testing.T) {
 }
 
 // A path under a mount prefix is signed with it, or without (S-9).
-func TestMountPrefix(t *testing.T) { // S-9
+func TestMountPrefix(t *testing.T) {
+	t.Attr("rules", "S-9")
 	with := verifierFor(t, testAK, testSK, testTime, VerifierOptions{Prefix: "/dis/"})
 	without := verifierFor(t, testAK, testSK, testTime, VerifierOptions{})
 	for signed, alsoWithout := range map[string]bool{"/dis/v2/p/streams": true, "/v2/p/streams": false} {
@@ -438,7 +445,8 @@ func TestMountPrefix(t *testing.T) { // S-9
 }
 
 // Only a port is left out of the host, and only a port that is one (S-9).
-func TestHostWithoutPort(t *testing.T) { // S-9
+func TestHostWithoutPort(t *testing.T) {
+	t.Attr("rules", "S-9")
 	v := verifierFor(t, testAK, testSK, testTime, VerifierOptions{})
 	for host, want := range map[string]bool{
 		"dis.example.com": true, "dis.example.com:443": true, "dis.example.com:": false,
@@ -456,7 +464,8 @@ func TestHostWithoutPort(t *testing.T) { // S-9
 
 // SignedHeaders must be a list of different names with the date among them (S-7),
 // however well it is signed.
-func TestSignedHeaders(t *testing.T) { // S-7
+func TestSignedHeaders(t *testing.T) {
+	t.Attr("rules", "S-7")
 	v := verifierFor(t, testAK, testSK, testTime, VerifierOptions{})
 	undated := signer{algorithm: sign.HMACSHA256, undated: true}
 	for _, tt := range []struct {
@@ -479,7 +488,8 @@ func TestSignedHeaders(t *testing.T) { // S-7
 
 // A scope of another day than the date is refused, however well it is signed
 // (S-8).
-func TestScopeDate(t *testing.T) { // S-8
+func TestScopeDate(t *testing.T) {
+	t.Attr("rules", "S-8")
 	v := verifierFor(t, testAK, testSK, testTime, VerifierOptions{ClockWindow: time.Minute})
 	for _, form := range forms[1:hmacForms] {
 		form.scope = strings.Replace(form.scope, "20261123", "20261122", 1)
@@ -491,7 +501,8 @@ func TestScopeDate(t *testing.T) { // S-8
 	}
 }
 
-func TestFailuresOfAnAddress(t *testing.T) {
+func TestFailuresOfAnAddress(t *testing.T) {
+	t.Attr("rules", "Q-21")
 	c := newClock()
 	d := openDirectory(t, withClock(c))
 	v := NewVerifier(d, VerifierOptions{MaxFailures: 3})
@@ -566,6 +577,7 @@ func TestLists(t *testing.T) {
 		"E56-R1 none":       {show(d.Users(alice, "bob")), "[]"},
 		"E56-R1 all":        {show(len(d.Users(alice, ""))), "5"},
 	} {
+		t.Attr("rules", rule)
 		if got[0] != got[1] {
 			t.Errorf("%s: got %s, want %s", rule, got[0], got[1])
 		}
@@ -582,6 +594,7 @@ func TestLists(t *testing.T) {
 // Administration: everything works at once and after a restart, and nothing that
 // is stored gives a secret away.
 func TestAdministration(t *testing.T) {
+	t.Attr("rules", "Q-9")
 	kept, ring := newStore(), NewKeyring()
 	d := openDirectory(t, withStore(kept), withKeyring(ring))
 	v := NewVerifier(d, VerifierOptions{})

@@ -307,7 +307,8 @@ func (d dice) request(h *habits) (*http.Request, []byte) {
 
 // TestFreshSignatures signs random requests of every form, with the habits of all
 // clients: none is refused, and none with another secret is accepted.
-func TestFreshSignatures(t *testing.T) { // S-9
+func TestFreshSignatures(t *testing.T) {
+	t.Attr("rules", "S-9")
 	for i, form := range forms {
 		t.Run(strings.Trim(form.algorithm+" "+form.scope, " "), func(t *testing.T) {
 			t.Parallel()

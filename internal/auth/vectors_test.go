@@ -200,7 +200,8 @@ func check(v *Verifier, r *http.Request) (Principal, error) {
 
 // TestVectors sends every vector to a real server, so that it is also shown that
 // net/http loses nothing that was signed (S-5, S-13).
-func TestVectors(t *testing.T) { // S-1, S-2, S-3, S-4, S-5, S-6, S-13, C-22, C-24
+func TestVectors(t *testing.T) {
+	t.Attr("rules", "S-1 S-2 S-3 S-4 S-5 S-6 S-13 C-22 C-24")
 	for _, v := range readVectors(t) {
 		t.Run(v.name, func(t *testing.T) {
 			got := make(chan error, 1)
@@ -269,7 +270,8 @@ func parse(t testing.TB, raw []byte) *http.Request {
 }
 
 // TestClockWindow is S-8, with a client whose clock is eight hours late.
-func TestClockWindow(t *testing.T) { // S-8
+func TestClockWindow(t *testing.T) {
+	t.Attr("rules", "S-8")
 	for _, v := range readVectors(t) {
 		if v.skew == 0 {
 			continue

@@ -94,6 +94,7 @@ func TestPoints(t *testing.T) {
 		{"E33", 1, "total_get_records_per_partition", "0:2 "},
 		{"E33", 9, "total_get_records_per_partition", ""},
 	} {
+		t.Attr("rules", test.rule)
 		if got := b.series(test.partition, test.label); got != test.want {
 			t.Errorf("%s: %s: %q, want %q", test.rule, test.label, got, test.want)
 		}
@@ -101,7 +102,8 @@ func TestPoints(t *testing.T) {
 }
 
 // TestSurvivesKill is M-5 and L-27: all but the current minute.
-func TestSurvivesKill(t *testing.T) { // M-5, L-27
+func TestSurvivesKill(t *testing.T) {
+	t.Attr("rules", "M-5 L-27")
 	b := newBench(t)
 	b.put(0, 10)
 	b.at = b.at.Add(time.Minute)
@@ -273,7 +275,8 @@ func TestIdleStreamIsDropped(t *testing.T) {
 }
 
 // TestRange is M-14, for points in memory and in the catalog.
-func TestRange(t *testing.T) { // M-14
+func TestRange(t *testing.T) {
+	t.Attr("rules", "M-14")
 	b := newBench(t)
 	start := b.at.Unix() // 53 minutes before a full hour
 	for range 90 {
@@ -315,7 +318,8 @@ func TestCountingMakesNoGarbage(t *testing.T) {
 }
 
 // TestRetired is M-5, seven days and no longer, also for a stream at rest, and M-6.
-func TestRetired(t *testing.T) { // M-5
+func TestRetired(t *testing.T) {
+	t.Attr("rules", "M-6 M-5")
 	b := newBench(t)
 	count := func() (n int) {
 		t.Helper()
@@ -428,6 +432,7 @@ func TestCheck(t *testing.T) {
 		{"E33-N2", Query{Labels: []string{fine}, Partition: 0, From: s - 60, To: s}, ErrLabel},
 		{"E33-N2", Query{Labels: []string{"total_put_bytes_per_partition"}, Partition: -1, From: s - 60, To: s}, ErrLabel},
 	} {
+		t.Attr("rules", test.rule)
 		if err := test.q.Check(now); !errors.Is(err, test.want) {
 			t.Errorf("%s: %v, want %v", test.rule, err, test.want)
 		}

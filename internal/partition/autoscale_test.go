@@ -98,7 +98,8 @@ func TestAutoScaleClamps(t *testing.T) {
 
 // TestAutoScaleWithoutThrottling: in the modes that refuse nothing, a stream grows
 // with traffic that the cloud would have refused.
-func TestAutoScaleWithoutThrottling(t *testing.T) { // L-17
+func TestAutoScaleWithoutThrottling(t *testing.T) {
+	t.Attr("rules", "L-17")
 	for _, mode := range []quota.Mode{quota.Off, quota.Warn} {
 		b := newBench(t, mode, Quotas{Common: Throughput{WriteBytes: 100}})
 		var load Load
@@ -120,7 +121,8 @@ func TestAutoScaleWithoutThrottling(t *testing.T) { // L-17
 
 // TestAutoScaleOutside: a count beyond the bounds moves only when the traffic asks for
 // it.
-func TestAutoScaleOutside(t *testing.T) { // L-20
+func TestAutoScaleOutside(t *testing.T) {
+	t.Attr("rules", "L-20")
 	for _, from := range []int{1, 12} {
 		b := newBench(t, quota.Enforce, Quotas{})
 		ordinary, known := Load{Put: 20 << 30, Get: 1}, true // idle in one way only
@@ -142,7 +144,8 @@ func TestAutoScaleOutside(t *testing.T) { // L-20
 
 // TestAutoScalePauses is L-18: the pause after an operation in the other direction,
 // also one by hand, and the number of operations in an hour.
-func TestAutoScalePauses(t *testing.T) { // L-18, L-16
+func TestAutoScalePauses(t *testing.T) {
+	t.Attr("rules", "L-18 L-16")
 	b := newBench(t, quota.Enforce, Quotas{CommonPartitions: 1000, Common: Throughput{WriteBytes: 1, ReadBytes: 1}})
 	busy := true
 	b.opts.Traffic = func(string, int) (Load, bool) {

@@ -503,7 +503,8 @@ func (e held) Append(ctx context.Context, batches []*storage.Batch) {
 
 // TestUploadSeesOneLayout: what an upload saw holds until it is stored, and all of its
 // records go by it.
-func TestUploadSeesOneLayout(t *testing.T) { // L-12
+func TestUploadSeesOneLayout(t *testing.T) {
+	t.Attr("rules", "L-12")
 	b := newBench(t, quota.Off, Quotas{})
 	turn := make(chan struct{})
 	b.engine = held{b.engine, turn}
@@ -548,7 +549,8 @@ func TestUploadSeesOneLayout(t *testing.T) { // L-12
 	}
 }
 
-func TestScalingUnderLoad(t *testing.T) { // L-12
+func TestScalingUnderLoad(t *testing.T) {
+	t.Attr("rules", "L-12")
 	b := newBench(t, quota.Off, Quotas{})
 	st := b.create("s", 2)
 	done := make(chan struct{})

@@ -78,7 +78,8 @@ func TestLedgerKeepsNoLongNames(t *testing.T) {
 
 // TestPolicy: nil and Off look at nothing, Warn counts, Enforce refuses what it
 // counts.
-func TestPolicy(t *testing.T) { // C-70
+func TestPolicy(t *testing.T) {
+	t.Attr("rules", "C-70")
 	for _, tt := range []struct {
 		policy       *Policy
 		on, enforced bool

@@ -41,7 +41,8 @@ func choices(n int) string {
 }
 
 // Each of these texts takes the library long, or would at a hundred times its size.
-func TestBounds(t *testing.T) { // E3-R5
+func TestBounds(t *testing.T) {
+	t.Attr("rules", "E3-R5")
 	array := func(n int) string {
 		return strings.Repeat(`{"type":"array","items":`, n) + `"int"` + strings.Repeat("}", n)
 	}

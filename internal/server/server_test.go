@@ -43,7 +43,8 @@ func must(t *testing.T, s *Server, method, path, body string) *httptest.Response
 // TestDeletedStreamLeavesNothing gives a stream something of everything that is kept
 // about one, deletes it, and looks for its id in the whole catalog. Only the names of
 // the files of its task remain, as the files do.
-func TestDeletedStreamLeavesNothing(t *testing.T) { // E5-R5
+func TestDeletedStreamLeavesNothing(t *testing.T) {
+	t.Attr("rules", "E5-R5")
 	now := time.UnixMilli(1795424828504)
 	c := local(t)
 	s, err := Open(c, Options{Logger: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }})
@@ -105,7 +106,8 @@ func tablesWith(t *testing.T, s *Server, c *config.Config, id string) map[string
 }
 
 // TestAppInUse: an app with live members of its group cannot be deleted.
-func TestAppInUse(t *testing.T) { // G-19
+func TestAppInUse(t *testing.T) {
+	t.Attr("rules", "G-19")
 	c := config.Default()
 	c.Engine = "memory"
 	s := open(t, c)

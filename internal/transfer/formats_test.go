@@ -41,7 +41,8 @@ func rows(t *testing.T, content string) (all []string) {
 	return all
 }
 
-func TestParquet(t *testing.T) { // OBS-5, D-9, D-10, E8-R6
+func TestParquet(t *testing.T) {
+	t.Attr("rules", "OBS-5 D-9 D-10 E8-R6")
 	r := newRig(t, 1)
 	r.stream.DataType, r.stream.Schema = "JSON", schema
 	r.create(`,"destination_file_type":"parquet","partition_format":"yyyy","file_prefix":"x","record_delimiter":";"`)
@@ -79,7 +80,8 @@ func TestParquet(t *testing.T) { // OBS-5, D-9, D-10, E8-R6
 
 // A batch that an older server began goes out with the bytes that it would have
 // given it.
-func TestOlderRules(t *testing.T) { // D-7, D-12
+func TestOlderRules(t *testing.T) {
+	t.Attr("rules", "D-7 D-12")
 	for _, version := range []int{1, 2} {
 		r := newRig(t, 1)
 		r.stream.DataType, r.stream.Schema = "JSON", schema
@@ -113,7 +115,8 @@ func TestOlderRules(t *testing.T) { // D-7, D-12
 }
 
 // A batch without a single good record makes no file.
-func TestParquetOfBadRecords(t *testing.T) { // D-9, OBS-3
+func TestParquetOfBadRecords(t *testing.T) {
+	t.Attr("rules", "D-9 OBS-3")
 	r := newRig(t, 1)
 	r.stream.DataType, r.stream.Schema = "JSON", schema
 	r.create(`,"destination_file_type":"parquet","partition_format":"yyyy","processing_schema":{"timestamp_name":"at","timestamp_type":"Timestamp"}`)
@@ -135,7 +138,8 @@ func TestParquetOfBadRecords(t *testing.T) { // D-9, OBS-3
 	}
 }
 
-func TestFileTypes(t *testing.T) { // D-2, E22-R1, OBS-6
+func TestFileTypes(t *testing.T) {
+	t.Attr("rules", "D-2 E22-R1 OBS-6")
 	for _, tt := range []struct {
 		kind, data, schema string
 		field              string // of DIS.4200; "" for DIS.4360
@@ -161,7 +165,8 @@ func TestFileTypes(t *testing.T) { // D-2, E22-R1, OBS-6
 
 // The directory follows the record's own time in each of its forms; texts are
 // read in the zone of the directories.
-func TestTimesOfRecords(t *testing.T) { // OBS-2, OBS-3
+func TestTimesOfRecords(t *testing.T) {
+	t.Attr("rules", "OBS-2 OBS-3")
 	shanghai, err := time.LoadLocation("Asia/Shanghai")
 	if err != nil {
 		t.Fatal(err)
@@ -194,7 +199,8 @@ func TestTimesOfRecords(t *testing.T) { // OBS-2, OBS-3
 	}
 }
 
-func TestFileName(t *testing.T) { // D-10
+func TestFileName(t *testing.T) {
+	t.Attr("rules", "D-10")
 	const id = `[0-9A-Za-z]+`
 	for _, tt := range []struct{ template, want string }{ // a pattern, or the reason why it is refused
 		{"{task_id}/{partition_id}/{first_seq}", "^x/2017/" + id + "/shardId-0000000000/0.txt$"},
@@ -235,7 +241,8 @@ func TestFileName(t *testing.T) { // D-10
 }
 
 // A batch keeps the name under which it was begun.
-func TestFileNameOfBegunBatch(t *testing.T) { // D-12
+func TestFileNameOfBegunBatch(t *testing.T) {
+	t.Attr("rules", "D-12")
 	r := newRig(t, 1)
 	f := r.failing()
 	r.create("")

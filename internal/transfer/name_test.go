@@ -60,7 +60,8 @@ func (r *rig) write(o owner) {
 var taskID = regexp.MustCompile(`-[A-Za-z0-9]{19}-shardId`)
 
 // TestNames has two tasks with one bucket whose files would have the same names.
-func TestNames(t *testing.T) { // D-10
+func TestNames(t *testing.T) {
+	t.Attr("rules", "D-10")
 	one := owner{project: "p", streamID: "1", stream: "a-b", task: "c"}
 	const plain, apart = "a-b-c-shardId-0000000000-0-0.txt", "a-b-c-ID-shardId-0000000000-0-0.txt"
 	for _, tt := range []struct {

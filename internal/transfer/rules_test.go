@@ -21,7 +21,8 @@ import (
 
 // TestGivingUp: how long a delivery that fails is tried again, where it is put then,
 // and that the task goes on.
-func TestGivingUp(t *testing.T) { // D-8, Q-13, MRS-2, DLI-2, CT-7
+func TestGivingUp(t *testing.T) {
+	t.Attr("rules", "D-8 Q-13 MRS-2 DLI-2 CT-7")
 	const common = `"task_name":"t","agency_name":"a","deliver_time_interval":30`
 	const hbase = common + `,"cloudtable_cluster_name":"c","cloudtable_cluster_id":"c","cloudtable_table_name":"t","cloudtable_schema":{
 		"row_key":[{"value":"k","type":"String"}],"columns":[{"column_family_name":"f","column_name":"c","value":"k","type":"String"}]}`
@@ -92,7 +93,8 @@ func TestGivingUp(t *testing.T) { // D-8, Q-13, MRS-2, DLI-2, CT-7
 
 // TestCompressedRecords: every compression of a stream is undone before a record is
 // written, and what is not compressed so is set aside.
-func TestCompressedRecords(t *testing.T) { // D-3
+func TestCompressedRecords(t *testing.T) {
+	t.Attr("rules", "D-3")
 	zipped := func(contents ...string) string {
 		var b bytes.Buffer
 		z := zip.NewWriter(&b)
@@ -137,7 +139,8 @@ func TestCompressedRecords(t *testing.T) { // D-3
 
 // TestDeleteUnderWay: a task can be deleted whatever it is doing, and writes nothing
 // more then.
-func TestDeleteUnderWay(t *testing.T) { // E24-R1
+func TestDeleteUnderWay(t *testing.T) {
+	t.Attr("rules", "E24-R1")
 	for _, state := range []transfer.State{transfer.Running, transfer.Abnormal, transfer.Paused, transfer.Failed} {
 		r := newRig(t, 1)
 		f := r.failing()
@@ -198,7 +201,8 @@ func TestDeleteUnderWay(t *testing.T) { // E24-R1
 
 // TestTimesWithoutDirectories: where there are no time directories, the time of a
 // record changes nothing.
-func TestTimesWithoutDirectories(t *testing.T) { // OBS-3
+func TestTimesWithoutDirectories(t *testing.T) {
+	t.Attr("rules", "OBS-3")
 	r := newRig(t, 1)
 	r.stream.DataType = "JSON"
 	r.create(`,"processing_schema":{"timestamp_name":"at","timestamp_type":"Timestamp"}`)
@@ -211,7 +215,8 @@ func TestTimesWithoutDirectories(t *testing.T) { // OBS-3
 }
 
 // TestInterval: what a task does not say about its interval.
-func TestInterval(t *testing.T) { // Q-12
+func TestInterval(t *testing.T) {
+	t.Attr("rules", "Q-12")
 	r := newRig(t, 1)
 	d, err := kinds.Parse(kind.OBS, json.RawMessage(`{"task_name":"t","agency_name":"a","obs_bucket_path":"b"}`))
 	if err != nil {
@@ -235,7 +240,8 @@ func TestInterval(t *testing.T) { // Q-12
 
 // TestFrozenStream: tasks of a stream that the operator froze do nothing, go on where
 // they were when it is no longer frozen, and then say what retention took meanwhile.
-func TestFrozenStream(t *testing.T) { // L-3
+func TestFrozenStream(t *testing.T) {
+	t.Attr("rules", "L-3")
 	r := newRig(t, 1)
 	f := r.failing()
 	r.create("")

@@ -277,7 +277,8 @@ func (r *rig) checkWhole(disk vfs.FS) {
 	}
 }
 
-func TestDelivery(t *testing.T) { // D-4, D-6, D-10, OBS-1, OBS-2, OBS-4, OBS-7
+func TestDelivery(t *testing.T) {
+	t.Attr("rules", "D-4 D-6 D-10 OBS-1 OBS-2 OBS-4 OBS-7")
 	r := newRig(t, 2)
 	r.put(0, "old")
 	r.create(`,"file_prefix":"a/b","partition_format":"yyyy/MM/dd/HH/mm","record_delimiter":"|"`)
@@ -307,7 +308,8 @@ func TestDelivery(t *testing.T) { // D-4, D-6, D-10, OBS-1, OBS-2, OBS-4, OBS-7
 	}
 }
 
-func TestStrategy(t *testing.T) { // TC-R7, D-5, E24-R2
+func TestStrategy(t *testing.T) {
+	t.Attr("rules", "TC-R7 D-5 E24-R2")
 	r := newRig(t, 1)
 	r.put(0, "a", "b")
 	r.trim(0, 1)
@@ -330,7 +332,8 @@ func TestStrategy(t *testing.T) { // TC-R7, D-5, E24-R2
 	}
 }
 
-func TestPartitionsEnd(t *testing.T) { // D-5, D-9
+func TestPartitionsEnd(t *testing.T) {
+	t.Attr("rules", "D-5 D-9")
 	r := newRig(t, 2)
 	r.create("")
 	r.put(0, "a")
@@ -351,7 +354,8 @@ func TestPartitionsEnd(t *testing.T) { // D-5, D-9
 	}
 }
 
-func TestLimitsSealEarly(t *testing.T) { // D-6
+func TestLimitsSealEarly(t *testing.T) {
+	t.Attr("rules", "D-6")
 	for _, tt := range []struct {
 		opts transfer.Options
 		want string // lengths of batches
@@ -387,7 +391,8 @@ func TestLimitsSealEarly(t *testing.T) { // D-6
 	}
 }
 
-func TestStopAndStart(t *testing.T) { // E26-R2, E27-R1
+func TestStopAndStart(t *testing.T) {
+	t.Attr("rules", "E26-R2 E27-R1")
 	r := newRig(t, 1)
 	r.create("")
 	r.put(0, "a")
@@ -453,7 +458,8 @@ func (r *rig) failing() *failing {
 	return f
 }
 
-func TestRetries(t *testing.T) { // D-8, D-11, the states of 4.2
+func TestRetries(t *testing.T) {
+	t.Attr("rules", "D-8 D-11") // the states of 4.2
 	r := newRig(t, 1)
 	f := r.failing()
 	r.create("")
@@ -531,7 +537,8 @@ func TestRefusal(t *testing.T) { // ERROR of 4.2, E26-R1, E48-R2
 
 // TestSchemaIsMended: a batch that is refused because of the stream's schema goes
 // on when that was changed.
-func TestSchemaIsMended(t *testing.T) { // E8-R6, E26-R1
+func TestSchemaIsMended(t *testing.T) {
+	t.Attr("rules", "E8-R6 E26-R1")
 	r := newRig(t, 1)
 	d := &table{refuses: fmt.Errorf("%w: no such column", kind.ErrRefused)}
 	r.load(d, "")
@@ -554,7 +561,8 @@ func TestSchemaIsMended(t *testing.T) { // E8-R6, E26-R1
 // TestCrash takes the machine away at every call of the file system, keeps any
 // part of what was not synced, starts again with other limits, and compares all
 // that was delivered with all that was put.
-func TestCrash(t *testing.T) { // D-7, D-12
+func TestCrash(t *testing.T) {
+	t.Attr("rules", "D-7 D-12")
 	for n := 0; ; n++ {
 		fired := false
 		for seed := range uint64(3) {
@@ -590,7 +598,8 @@ func TestCrash(t *testing.T) { // D-7, D-12
 // TestDirectoryFails has the directory of buckets fail without an end of the server:
 // in one call, in all until it is mended, and by being full. Nothing is lost, double
 // or left over, and the task says how it is.
-func TestDirectoryFails(t *testing.T) { // D-11
+func TestDirectoryFails(t *testing.T) {
+	t.Attr("rules", "D-11")
 	failed := 0
 	run := func(t *testing.T, fault *errfs.Faults, capacity int64) {
 		r := newRig(t, 2)
@@ -657,7 +666,8 @@ func litter(t *testing.T, disk vfs.FS, dir string) (all []string) {
 
 // A reply that is lost, after which everything is started again: the batch goes
 // out again under its name, though more records are there.
-func TestLostReply(t *testing.T) { // D-7, D-12
+func TestLostReply(t *testing.T) {
+	t.Attr("rules", "D-7 D-12")
 	for _, after := range []bool{false, true} {
 		r := newRig(t, 1)
 		f := r.failing()
@@ -675,7 +685,8 @@ func TestLostReply(t *testing.T) { // D-7, D-12
 
 // Retention overtakes a batch that is on its way: whether it arrived decides
 // whether it is a gap.
-func TestRetentionOvertakesBatch(t *testing.T) { // D-9, D13
+func TestRetentionOvertakesBatch(t *testing.T) {
+	t.Attr("rules", "D-9")
 	for _, tt := range []struct {
 		arrived bool
 		discard int64
@@ -705,7 +716,8 @@ func TestRetentionOvertakesBatch(t *testing.T) { // D-9, D13
 	}
 }
 
-func TestBadRecords(t *testing.T) { // D-3, D-9
+func TestBadRecords(t *testing.T) {
+	t.Attr("rules", "D-3 D-9")
 	r := newRig(t, 1)
 	r.stream.Compression = "gzip"
 	r.create(`,"file_prefix":"x"`)
@@ -727,7 +739,8 @@ func TestBadRecords(t *testing.T) { // D-3, D-9
 	}
 }
 
-func TestDirectoryOfTheRecord(t *testing.T) { // OBS-3
+func TestDirectoryOfTheRecord(t *testing.T) {
+	t.Attr("rules", "OBS-3")
 	r := newRig(t, 1)
 	r.stream.DataType = "JSON"
 	r.opts.Zone = time.FixedZone("UTC", 0)
@@ -855,7 +868,8 @@ func (r *rig) load(d *table, members string) {
 	}
 }
 
-func TestErrorDirectory(t *testing.T) { // D-8, D-9, DWS-9
+func TestErrorDirectory(t *testing.T) {
+	t.Attr("rules", "D-8 D-9 DWS-9")
 	for _, retry := range []int{0, 10} {
 		r := newRig(t, 1)
 		d := &table{err: errors.New("no such relation")}
@@ -893,7 +907,8 @@ func TestErrorDirectory(t *testing.T) { // D-8, D-9, DWS-9
 
 // TestRetryOutlivesRestarts: a server that ends again and again gives up no later,
 // and an owner who starts the task gives it the whole time again.
-func TestRetryOutlivesRestarts(t *testing.T) { // D-8, Q-13
+func TestRetryOutlivesRestarts(t *testing.T) {
+	t.Attr("rules", "D-8 Q-13")
 	for _, tt := range []struct {
 		started bool
 		want    string
@@ -964,7 +979,8 @@ func TestUnclearCommit(t *testing.T) { // D13, D-8
 	}
 }
 
-func TestStreamIsDeleted(t *testing.T) { // E5-R5
+func TestStreamIsDeleted(t *testing.T) {
+	t.Attr("rules", "E5-R5")
 	r := newRig(t, 1)
 	r.create("")
 	r.put(0, "a")
@@ -1060,7 +1076,8 @@ func (h *hanging) Put(ctx context.Context, _, _ string, _ []byte) error {
 	return ctx.Err()
 }
 
-func TestStopGivesBack(t *testing.T) { // E27-R1, E24-R1
+func TestStopGivesBack(t *testing.T) {
+	t.Attr("rules", "E27-R1 E24-R1")
 	r := newRig(t, 1)
 	h := &hanging{filestore.Open(filestore.Options{Dir: "obs", FS: r.disk}), make(chan struct{})}
 	r.opts.Store, r.opts.Grace, r.opts.Tick = h, time.Millisecond, time.Millisecond
@@ -1139,7 +1156,8 @@ func TestEverythingAtOnce(t *testing.T) {
 	r.checkWhole(r.disk)
 }
 
-func TestSecretsAtRest(t *testing.T) { // E25-R2
+func TestSecretsAtRest(t *testing.T) {
+	t.Attr("rules", "E25-R2")
 	r := newRig(t, 1)
 	first, second := bytes.Repeat([]byte{7}, 32), bytes.Repeat([]byte{8}, 32)
 	r.opts.Keys = [][]byte{first}

@@ -213,7 +213,8 @@ func gzipped(s string) string {
 
 // TestDivertedBatchOvertaken: what is in the error directory is not delivered too
 // when retention removes a record of it before it is passed.
-func TestDivertedBatchOvertaken(t *testing.T) { // D-8, D-9
+func TestDivertedBatchOvertaken(t *testing.T) {
+	t.Attr("rules", "D-8 D-9")
 	for _, written := range []bool{true, false} {
 		r := newRig(t, 1)
 		f := r.failing()

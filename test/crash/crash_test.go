@@ -48,7 +48,8 @@ func options(dir string, r *rand.Rand) harness.Options {
 }
 
 // TestKill: kill -9 under load, also while the next start recovers.
-func TestKill(t *testing.T) { // E16-R6, E19-R7, L-27
+func TestKill(t *testing.T) {
+	t.Attr("rules", "E16-R6 E19-R7 L-27")
 	r, dir := newRand(t), t.TempDir()
 	w := newWorld(t)
 	s := harness.Launch(t, options(dir, r))

@@ -233,6 +233,7 @@ func (w *world) bucket(dir string, want int) map[string]string {
 
 // TestStaging looks at a batch while it is loaded, and at one that cannot be.
 func TestStaging(t *testing.T) {
+	t.Attr("rules", "DWS-1 DWS-9")
 	w := &world{T: t, db: postgres.Start(t), dir: filepath.Join(t.TempDir(), "data")}
 	w.launch("3")
 	w.found(object{"file_prefix": "a/stage", "retry_duration": "0"})

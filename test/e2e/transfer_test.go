@@ -44,7 +44,8 @@ func TestTransferPage(t *testing.T) {
 
 // Every type of a schema, with the values of testdata/types.jsonl, is read by
 // another implementation as it stands in testdata/types.txt.
-func TestParquetIsReadElsewhere(t *testing.T) { // OBS-5
+func TestParquetIsReadElsewhere(t *testing.T) {
+	t.Attr("rules", "OBS-5")
 	interpreter := python(t, pyArrow)
 	content := func(name string) string {
 		text, err := os.ReadFile(filepath.Join("testdata", name))

@@ -1,6 +1,4 @@
-// Package rules holds the numbered rules of the contract against the tests
-// that prove them.
-package rules
+package main
 
 import (
 	"io/fs"

@@ -82,7 +82,8 @@ func (p producer) run(ctx context.Context) error {
 
 // TestLoad uploads more than a partition takes until the stream has scaled up twice,
 // by minutes of the wall clock. Nothing is lost or doubled on the way.
-func TestLoad(t *testing.T) { // L-16, L-17, L-18, L-19
+func TestLoad(t *testing.T) {
+	t.Attr("rules", "L-16 L-17 L-18 L-19")
 	if !*slow {
 		t.Skip("it takes minutes: see make slow")
 	}

@@ -84,7 +84,8 @@ const halfHeader = "POST /v2/p/records HTTP/1.1\r\nHost: disd\r\nX-Slow: "
 // TestSlowRequests: those who send nothing, half a header or half a body keep
 // nobody from working, and are cut off. With -slow the longer limits are waited
 // for: 90 s for a body, 120 s for a connection between requests.
-func TestSlowRequests(t *testing.T) { // C-58
+func TestSlowRequests(t *testing.T) {
+	t.Attr("rules", "C-58")
 	t.Parallel()
 	s := harness.Start(t, harness.Options{})
 	behave(t, s, "before")
@@ -200,7 +201,8 @@ func TestLargeHeaders(t *testing.T) {
 
 // TestSignedBodyWithoutLength: a signed body that does not say its length is refused
 // with the byte that is one too many, while the client is still sending.
-func TestSignedBodyWithoutLength(t *testing.T) { // C-21, S-12
+func TestSignedBodyWithoutLength(t *testing.T) {
+	t.Attr("rules", "C-21 S-12")
 	t.Parallel()
 	s, c, _ := guarded(t)
 	const largest = 12 << 20

@@ -9,7 +9,8 @@ import (
 
 // TestQuotasOfAccounts: an account has its own quota, and the operator sees who
 // exceeded which.
-func TestQuotasOfAccounts(t *testing.T) { // C-71, Q-20
+func TestQuotasOfAccounts(t *testing.T) {
+	t.Attr("rules", "C-71 Q-20")
 	s := launch(t, "--engine", "memory", "--quota-mode", "enforce", "--quota-control-calls", "4",
 		"--auth-domains", `[{"name":"a","projects":[{"name":"r","id":"p1"}]},{"name":"b","projects":[{"name":"r","id":"p2"}]}]`)
 	c := client{T: t, url: s.URL}

@@ -11,7 +11,8 @@ import (
 )
 
 // TestTLSVersions: TLS 1.2 is on for old clients, what is older is not.
-func TestTLSVersions(t *testing.T) { // C-1
+func TestTLSVersions(t *testing.T) {
+	t.Attr("rules", "C-1")
 	s := launch(t, "--tls-mode", "auto")
 	for version, accepted := range map[uint16]bool{
 		tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true,

@@ -10,7 +10,8 @@ import (
 )
 
 // TestCreation: the bucket is asked for with the key of the task's agency.
-func TestCreation(t *testing.T) { // TC-R6, OBS-8
+func TestCreation(t *testing.T) {
+	t.Attr("rules", "TC-R6 OBS-8")
 	endpoint, _ := serve(t)
 	s := harness.Launch(t, harness.Options{Args: []string{
 		"--log-level", "debug", "--transfer-obs-endpoint", endpoint, "--transfer-obs-access-key", access, "--transfer-obs-secret-key", "secret-of-nobody",

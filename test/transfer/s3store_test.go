@@ -154,7 +154,8 @@ func TestAbandon(t *testing.T) {
 	}
 }
 
-func TestRefusals(t *testing.T) { // OBS-8
+func TestRefusals(t *testing.T) {
+	t.Attr("rules", "OBS-8")
 	endpoint, _ := serve(t)
 	good := open(t, endpoint, nil)
 	stranger, err := s3store.Open(s3store.Options{Endpoint: endpoint, AccessKey: access, SecretKey: "wrong-secret"})
@@ -219,7 +220,8 @@ func (o *overwriting) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // TestPutTwice: what is there already is not touched, something else is replaced.
-func TestPutTwice(t *testing.T) { // D-7
+func TestPutTwice(t *testing.T) {
+	t.Attr("rules", "D-7")
 	endpoint, client := serve(t)
 	small, large := "content", strings.Repeat("content,", 6<<20/8)
 	for _, tt := range []struct {

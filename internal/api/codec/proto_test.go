@@ -278,7 +278,8 @@ func mistyped(m protoreflect.Message) bool {
 
 // TestEncodingsAgree is PB-10: the same upload in both encodings is the same
 // request.
-func TestEncodingsAgree(t *testing.T) { // PB-10
+func TestEncodingsAgree(t *testing.T) {
+	t.Attr("rules", "PB-10")
 	for _, c := range []struct {
 		json  string
 		proto []byte

@@ -96,6 +96,7 @@ func TestAdd(t *testing.T) {
 }
 
 func TestAuthorize(t *testing.T) {
+	t.Attr("rules", "A-8 A-7 A-2 E50-R1 A-10")
 	p, d, db := newPolicies(t)
 	alice, bob, bc, x := user(t, d, "acme", "alice"), user(t, d, "other", "bob"), user(t, d, "other", "b.c"), user(t, d, "o.ther", "x")
 	may := func(who auth.Principal, stream string, want ...Action) {

@@ -23,7 +23,8 @@ func clustered(t *testing.T, clusters ...dws.Cluster) kind.Kind {
 
 // TestRefusals takes away, one by one, what a task needs: it cannot be created
 // then, and one that exists stops or tries again.
-func TestRefusals(t *testing.T) { // TC-R6, E28-N2
+func TestRefusals(t *testing.T) {
+	t.Attr("rules", "TC-R6 E28-N2")
 	b := newBench(t)
 	for _, sql := range []string{
 		"CREATE ROLE reader LOGIN PASSWORD 'p'", "CREATE ROLE writer LOGIN PASSWORD 'p'", "CREATE ROLE locked PASSWORD 'p'",

@@ -221,7 +221,8 @@ func TestLoads(t *testing.T) {
 }
 
 // A database of another encoding says itself what it does not have.
-func TestOtherEncoding(t *testing.T) { // DWS-6
+func TestOtherEncoding(t *testing.T) {
+	t.Attr("rules", "DWS-6")
 	b := newBench(t)
 	b.Query(t, "", "CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'")
 	for _, compatible := range []string{"off", "on"} {

@@ -77,7 +77,8 @@ func rows(t testing.TB, f *parquet.File) []string {
 
 // Every type of Avro with values that fit it, at its edges, and values that do
 // not. want is what a column holds, or the reason why the record is bad.
-func TestValues(t *testing.T) { // OBS-5
+func TestValues(t *testing.T) {
+	t.Attr("rules", "OBS-5")
 	for _, tt := range []struct{ typ, value, want, reason string }{
 		{`"boolean"`, `true`, "true", ""},
 		{`"boolean"`, `false`, "false", ""},
@@ -194,7 +195,8 @@ type (
 	}
 )
 
-func TestNesting(t *testing.T) { // OBS-5
+func TestNesting(t *testing.T) {
+	t.Attr("rules", "OBS-5")
 	one, half := int64(1), 0.5
 	data := []string{
 		`{"l":[{"q":1,"p":{"a":0.5,"b":null}},{"p":{}}],"z":"first","more":[{"}":"\"]"}]}`,
@@ -242,7 +244,8 @@ func text(v any) string {
 }
 
 // What a bad record put into columns before it was found to be bad is gone.
-func TestBadRecords(t *testing.T) { // D-9, OBS-5
+func TestBadRecords(t *testing.T) {
+	t.Attr("rules", "D-9 OBS-5")
 	table := of(t, nested).Table()
 	for data, reason := range map[string]string{
 		``:                              "is not JSON in UTF-8",
@@ -272,7 +275,8 @@ func TestBadRecords(t *testing.T) { // D-9, OBS-5
 	}
 }
 
-func TestSchemas(t *testing.T) { // D-2
+func TestSchemas(t *testing.T) {
+	t.Attr("rules", "D-2")
 	wide := make([]string, 65)
 	for i := range wide {
 		wide[i] = fmt.Sprintf(`{"name":"f%d","type":%s}`, i, map[bool]string{true: `"w0"`, false: wideRecord}[i > 0])
@@ -312,7 +316,8 @@ var wideRecord = func() string {
 // The bytes of a file are fixed, so that a batch that is delivered again after a
 // crash, by this server or a later one, is the same. If a new version of the
 // library writes other bytes, transfer.intentVersion has to change with it.
-func TestSameBytes(t *testing.T) { // D-7, D-12
+func TestSameBytes(t *testing.T) {
+	t.Attr("rules", "D-7 D-12")
 	content := func(version int) []byte {
 		schema, err := format.Parse(nested)
 		if err != nil {
