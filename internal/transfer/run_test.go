@@ -809,6 +809,27 @@ func TestExpansion(t *testing.T) { // D-6
 	}
 }
 
+// TestManyDirectories: a batch that is split becomes no more files than fit.
+func TestManyDirectories(t *testing.T) { // OBS-3, D-6
+	r := newRig(t, 1)
+	r.opts.MaxBytes = 100_000
+	r.stream.DataType = "JSON"
+	r.open(r.disk)
+	r.create(`,"partition_format":"yyyy/MM/dd/HH/mm","processing_schema":{"timestamp_name":"at","timestamp_type":"Timestamp"}`)
+	for i := range 30 {
+		r.put(0, fmt.Sprintf(`{"at":%d}`, 1_577_934_245_000+int64(i)*60_000))
+	}
+	r.advance(30 * time.Second)
+	r.tasks.Pass()
+	if n := len(objects(t, r.disk)); n < 10 || n > 15 {
+		t.Errorf("a batch became %d files", n)
+	}
+	r.round()
+	if n := len(objects(t, r.disk)); n != 30 {
+		t.Errorf("%d files, want 30", n)
+	}
+}
+
 // A table is a destination with retry_duration, which fails as told and rejects
 // empty records. Like a database it knows which batches it has.
 type table struct {

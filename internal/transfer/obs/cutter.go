@@ -29,10 +29,19 @@ type cutter struct {
 	files    []*file
 	byDir    map[string]*file
 	size     int64 // of all tables
+	each     int64 // of a table without rows
+	spent    bool  // the files were made, and let go
 }
 
+// fileSize is what a file takes without rows: in memory, in the intent and as a
+// request of its own. columnSize is what a column adds.
+const (
+	fileSize   = 8 << 10
+	columnSize = 128
+)
+
 func newCutter(s *settings, b *kind.Batch) (*cutter, error) {
-	c := &cutter{settings: s, batch: b, whole: s.whole(b), form: text.New(s.delimiter()), byDir: make(map[string]*file)}
+	c := &cutter{settings: s, batch: b, whole: s.whole(b), each: fileSize, form: text.New(s.delimiter()), byDir: make(map[string]*file)}
 	if s.FileType != parquetFile {
 		return c, nil
 	}
@@ -40,7 +49,7 @@ func newCutter(s *settings, b *kind.Batch) (*cutter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", kind.ErrSchema, err)
 	}
-	c.form = parquet.New(schema, b.Version)
+	c.form, c.each = parquet.New(schema, b.Version), fileSize+int64(schema.Root.Leaves)*columnSize
 	return c, nil
 }
 
@@ -58,6 +67,9 @@ func (c *cutter) Add(r storage.Record) error {
 		f = &file{Part: part, table: c.form.Table()}
 	}
 	before := f.table.Size()
+	if len(f.records) == 0 && len(c.files) > 0 { // one file there is always
+		before -= c.each
+	}
 	if err := f.table.Append(r.Data); err != nil {
 		return err
 	}

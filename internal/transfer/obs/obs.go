@@ -171,7 +171,8 @@ func (k *sink) Deliver(ctx context.Context, b kind.Batch) (kind.Receipt, error) 
 	if err != nil {
 		return kind.Receipt{}, fmt.Errorf("%w: %w", kind.ErrRefused, err)
 	}
-	for _, f := range files {
+	for i, f := range files {
+		files[i] = nil // one file at a time is in memory
 		content, err := f.table.Files("")
 		if err != nil {
 			return kind.Receipt{}, err
@@ -185,7 +186,8 @@ func (k *sink) Deliver(ctx context.Context, b kind.Batch) (kind.Receipt, error) 
 
 // cut returns the files of a batch: those of its form, or new ones if it has none.
 func (k *sink) cut(b *kind.Batch) ([]*file, error) {
-	if c, ok := b.Form.(*cutter); ok {
+	if c, ok := b.Form.(*cutter); ok && !c.spent {
+		c.spent = true
 		return c.files, nil
 	}
 	c, err := newCutter(k.settings, b)
