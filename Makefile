@@ -14,7 +14,7 @@ GOLANGCI = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # go test, which also notes in bin/ran what rules of the contract the tests proved.
 PROVE = go run ./test/rules test
 
-.PHONY: build test race rules lint fuzz crash transfer transfer-dws crash-transfer slow vuln e2e conformance bench bench-quick bench-short bench-compare image image-check clean
+.PHONY: build test race rules lint fuzz crash transfer transfer-dws carbon crash-transfer slow vuln e2e conformance bench bench-quick bench-short bench-compare image image-check clean
 
 build:
 	$(GOBUILD) -o bin/disd ./cmd/disd
@@ -58,6 +58,13 @@ transfer: build
 # no PostgreSQL.
 transfer-dws: build
 	DISD_BINARY=$(CURDIR)/bin/disd $(PROVE) transfer-dws -count=1 -timeout 0 -v ./test/dws -args -cycles $(CYCLES)
+
+# CarbonData files, read by CarbonData's own SDK. Skipped with the reason where there
+# is no JDK or Maven; the first run downloads about 160 MB.
+carbon:
+	@command -v java >/dev/null && command -v mvn >/dev/null || { echo "carbon: skipped: needs a JDK and Maven"; exit 0; }; \
+	$(PROVE) carbon -count=1 -timeout 10m -v ./test/carbon -args -java && \
+	go test -count=1 -run=none -fuzz=FuzzReader -fuzztime=$(FUZZTIME) -parallel=1 ./test/carbon -args -java
 
 # kill -9 of a server that delivers, and a store that fails in every way.
 crash-transfer: build

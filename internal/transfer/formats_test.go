@@ -139,7 +139,7 @@ func TestParquetOfBadRecords(t *testing.T) {
 }
 
 func TestFileTypes(t *testing.T) {
-	t.Attr("rules", "D-2 E22-R1 OBS-6")
+	t.Attr("rules", "D-2 E22-R1 OBS-6 CARBON-1")
 	for _, tt := range []struct {
 		kind, data, schema string
 		field              string // of DIS.4200; "" for DIS.4360
@@ -148,7 +148,10 @@ func TestFileTypes(t *testing.T) {
 		{"parquet", "CSV", schema, "destination_file_type"},
 		{"parquet", "JSON", "", ""},
 		{"parquet", "JSON", strings.Replace(schema, `"string"`, `"null"`, 1), ""},
-		{"carbon", "JSON", schema, "destination_file_type"},
+		{"carbon", "BLOB", "", "destination_file_type"},
+		{"carbon", "JSON", "", ""},
+		{"carbon", "JSON", strings.Replace(schema, `"n"`, `"K"`, 1), ""},
+		{"carbon", "JSON", strings.Replace(schema, `"string"`, `{"type":"bytes","logicalType":"decimal","precision":39}`, 1), ""},
 	} {
 		r := newRig(t, 1)
 		r.stream.DataType, r.stream.Schema = tt.data, tt.schema

@@ -44,7 +44,7 @@ func visit(i int) []byte {
 }
 
 func runDumps(ctx context.Context, c config, r *report) error {
-	for _, kind := range []string{"text", "parquet"} {
+	for _, kind := range []string{"text", "parquet", "carbon"} {
 		if name := "dump/" + kind; c.only.MatchString(name) {
 			fmt.Fprintln(os.Stderr, "running", name)
 			d, err := dumpOf(ctx, c, kind)

@@ -1,14 +1,11 @@
 package obs
 
 import (
-	"fmt"
 	"strconv"
 	"time"
 
 	"disd/internal/storage"
 	"disd/internal/transfer/format"
-	"disd/internal/transfer/format/parquet"
-	"disd/internal/transfer/format/text"
 	"disd/internal/transfer/kind"
 )
 
@@ -29,28 +26,14 @@ type cutter struct {
 	files    []*file
 	byDir    map[string]*file
 	size     int64 // of all tables
-	each     int64 // of a table without rows
-	spent    bool  // the files were made, and let go
 }
 
-// fileSize is what a file takes without rows: in memory, in the intent and as a
-// request of its own. columnSize is what a column adds.
-const (
-	fileSize   = 8 << 10
-	columnSize = 128
-)
-
 func newCutter(s *settings, b *kind.Batch) (*cutter, error) {
-	c := &cutter{settings: s, batch: b, whole: s.whole(b), each: fileSize, form: text.New(s.delimiter()), byDir: make(map[string]*file)}
-	if s.FileType != parquetFile {
-		return c, nil
-	}
-	schema, err := format.Parse(b.Target.Stream.Schema)
+	form, err := s.form(b.Target.Stream, b.Version)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", kind.ErrSchema, err)
+		return nil, err
 	}
-	c.form, c.each = parquet.New(schema, b.Version), fileSize+int64(schema.Root.Leaves)*columnSize
-	return c, nil
+	return &cutter{settings: s, batch: b, whole: s.whole(b), form: form, byDir: make(map[string]*file)}, nil
 }
 
 // Add implements kind.Form: it puts a record into its file.
@@ -67,9 +50,6 @@ func (c *cutter) Add(r storage.Record) error {
 		f = &file{Part: part, table: c.form.Table()}
 	}
 	before := f.table.Size()
-	if len(f.records) == 0 && len(c.files) > 0 { // one file there is always
-		before -= c.each
-	}
 	if err := f.table.Append(r.Data); err != nil {
 		return err
 	}

@@ -6,10 +6,12 @@ package obs
 import (
 	"context"
 	"fmt"
+	"path"
 	"slices"
 
 	"disd/internal/field"
 	"disd/internal/transfer/format"
+	"disd/internal/transfer/format/carbon"
 	"disd/internal/transfer/format/parquet"
 	"disd/internal/transfer/format/text"
 	"disd/internal/transfer/kind"
@@ -74,25 +76,52 @@ func (s *settings) Suits(st kind.Stream) error {
 	switch {
 	case s.FileType != "" && s.FileType != textFile && st.DataType != kind.JSON:
 		return field.Invalid("destination_file_type", s.FileType+" needs a stream of data type JSON")
-	case s.FileType == carbonFile:
-		return field.Invalid("destination_file_type", "CarbonData files cannot be written by this server; parquet and text can")
 	case s.Processing != nil && st.DataType != kind.JSON:
 		return field.Invalid("processing_schema", "needs a stream of data type JSON")
-	case s.FileType == parquetFile:
-		return representable(st)
+	case s.columnar():
+		return field.First(st.NeedsSchema(), s.representable(st))
 	}
 	return nil
 }
 
-// representable demands a schema that Parquet can stand for.
-func representable(st kind.Stream) error {
-	if err := st.NeedsSchema(); err != nil {
-		return err
+// columnar says whether files have the columns of the stream's schema.
+func (s *settings) columnar() bool { return s.FileType == parquetFile || s.FileType == carbonFile }
+
+// representable demands a schema that the files can stand for.
+func (s *settings) representable(st kind.Stream) error {
+	_, err := s.form(st, parquet.Version)
+	return err
+}
+
+// form returns the form of files, by a version of the rules.
+func (s *settings) form(st kind.Stream, version int) (form format.Form, err error) {
+	if !s.columnar() {
+		return text.New(s.delimiter()), nil
 	}
-	if _, err := format.Parse(st.Schema); err != nil {
-		return fmt.Errorf("%w: %w", kind.ErrSchema, err)
+	schema, err := format.Parse(st.Schema)
+	switch {
+	case err != nil:
+	case s.FileType == carbonFile:
+		form, err = carbon.New(schema)
+	default:
+		form = parquet.New(schema, version)
 	}
-	return nil
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", kind.ErrSchema, err)
+	}
+	return form, nil
+}
+
+// extensions are those of the files that belong together, in the order in which they
+// are stored. When the last is there, all are.
+func (s *settings) extensions() []string {
+	switch s.FileType {
+	case parquetFile:
+		return []string{parquet.Ext}
+	case carbonFile:
+		return []string{carbon.Ext, carbon.IndexExt}
+	}
+	return []string{text.Ext}
 }
 
 // delimiter ends each record of a text file (4.3-N1, 4.3-N2).
@@ -114,11 +143,7 @@ func (s *settings) timeFormat() string {
 }
 
 // key is the name of an object in its bucket (OBS-1).
-func (s *settings) key(b *kind.Batch, p kind.Part) string {
-	ext := text.Ext
-	if s.FileType == parquetFile {
-		ext = parquet.Ext
-	}
+func (s *settings) key(b *kind.Batch, p kind.Part, ext string) string {
 	return kind.Key(s.Prefix, p.Dir, b.Name(p.First, p.Last, ext))
 }
 
@@ -131,16 +156,12 @@ func (s *settings) named(b *kind.Batch, p kind.Part) kind.Part {
 	return s.whole(b)
 }
 
-// keys are the names of all objects of a batch.
-func (s *settings) keys(b *kind.Batch) (keys []string) {
-	parts := b.Parts
-	if parts == nil {
-		parts = []kind.Part{s.whole(b)}
+// parts are what a batch consists of.
+func (s *settings) parts(b *kind.Batch) []kind.Part {
+	if b.Parts == nil {
+		return []kind.Part{s.whole(b)}
 	}
-	for _, p := range parts {
-		keys = append(keys, s.key(b, p))
-	}
-	return keys
+	return b.Parts
 }
 
 // whole is the only part of a batch that is not split, but for its number of
@@ -171,23 +192,32 @@ func (k *sink) Deliver(ctx context.Context, b kind.Batch) (kind.Receipt, error) 
 	if err != nil {
 		return kind.Receipt{}, fmt.Errorf("%w: %w", kind.ErrRefused, err)
 	}
-	for i, f := range files {
-		files[i] = nil // one file at a time is in memory
-		content, err := f.table.Files("")
-		if err != nil {
-			return kind.Receipt{}, err
-		}
-		if err := b.Target.Store.Put(ctx, k.settings.Bucket, k.settings.key(&b, k.settings.named(&b, f.Part)), content[0].Content); err != nil {
+	for _, f := range files {
+		if err := k.put(ctx, &b, f); err != nil {
 			return kind.Receipt{}, err
 		}
 	}
 	return kind.Receipt{}, nil
 }
 
+// put puts the objects of a part.
+func (k *sink) put(ctx context.Context, b *kind.Batch, f *file) error {
+	part := k.settings.named(b, f.Part)
+	files, err := f.table.Files(path.Base(k.settings.key(b, part, "")))
+	if err != nil {
+		return err
+	}
+	for _, o := range files {
+		if err := b.Target.Store.Put(ctx, k.settings.Bucket, k.settings.key(b, part, o.Ext), o.Content); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // cut returns the files of a batch: those of its form, or new ones if it has none.
 func (k *sink) cut(b *kind.Batch) ([]*file, error) {
-	if c, ok := b.Form.(*cutter); ok && !c.spent {
-		c.spent = true
+	if c, ok := b.Form.(*cutter); ok {
 		return c.files, nil
 	}
 	c, err := newCutter(k.settings, b)
@@ -207,22 +237,46 @@ func (k *sink) Delivered(ctx context.Context, b kind.Batch) (bool, error) {
 	if b.Parts == nil && k.settings.split() {
 		return false, nil // it was not cut yet
 	}
-	for _, key := range k.settings.keys(&b) {
-		if there, err := b.Target.Store.Has(ctx, k.settings.Bucket, key); err != nil || !there {
+	for _, p := range k.settings.parts(&b) {
+		if there, err := k.has(ctx, &b, p); err != nil || !there {
 			return false, err
 		}
 	}
 	return true, nil
 }
 
+// has reports whether a part is there, whole.
+func (k *sink) has(ctx context.Context, b *kind.Batch, p kind.Part) (bool, error) {
+	all := k.settings.extensions()
+	return b.Target.Store.Has(ctx, k.settings.Bucket, k.settings.key(b, p, all[len(all)-1]))
+}
+
 // Clean implements kind.Sink.
 func (k *sink) Clean(ctx context.Context, b kind.Batch) error {
-	for _, key := range k.settings.keys(&b) {
-		if err := b.Target.Store.Abandon(ctx, k.settings.Bucket, key); err != nil {
+	for _, p := range k.settings.parts(&b) {
+		if err := k.clean(ctx, &b, p); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// clean removes what is left of a part. Its first object without its last would be
+// read as if the part were there (CARBON-12).
+func (k *sink) clean(ctx context.Context, b *kind.Batch, p kind.Part) error {
+	all := k.settings.extensions()
+	for _, ext := range all {
+		if err := b.Target.Store.Abandon(ctx, k.settings.Bucket, k.settings.key(b, p, ext)); err != nil {
+			return err
+		}
+	}
+	if len(all) == 1 {
+		return nil
+	}
+	if there, err := k.has(ctx, b, p); err != nil || there {
+		return err
+	}
+	return b.Target.Store.Delete(ctx, k.settings.Bucket, k.settings.key(b, p, all[0]))
 }
 
 // Form implements kind.Settings.
