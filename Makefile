@@ -14,7 +14,7 @@ GOLANGCI = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # go test, which also notes in bin/ran what rules of the contract the tests proved.
 PROVE = go run ./test/rules test
 
-.PHONY: build test race rules lint fuzz crash transfer transfer-dws carbon crash-transfer slow vuln e2e conformance bench bench-quick bench-short bench-compare image image-check clean
+.PHONY: build test race rules mutants lint fuzz crash transfer transfer-dws carbon crash-transfer slow vuln e2e conformance bench bench-quick bench-short bench-compare image image-check clean
 
 build:
 	$(GOBUILD) -o bin/disd ./cmd/disd
@@ -30,6 +30,11 @@ race:
 # those of test, and of the other targets that were made before.
 rules: test
 	go run ./test/rules report
+
+# Faults that the tests must notice, one after the other in a copy of the tree. Takes
+# half an hour and more; MUTANTS chooses some by a regular expression.
+mutants:
+	go run ./test/mutants '$(MUTANTS)'
 
 lint:
 	@unformatted=$$(gofmt -l cmd internal test); [ -z "$$unformatted" ] || { echo "run gofmt on:" $$unformatted; exit 1; }

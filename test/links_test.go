@@ -21,7 +21,7 @@ var (
 
 // TestLinks fails for a link of a page to a file or an anchor that is not there.
 func TestLinks(t *testing.T) {
-	pages := []string{"../README.md", "../README.zh-CN.md", "../CHANGELOG.md"}
+	pages := []string{"../README.md", "../README.zh-CN.md", "../CONTRIBUTING.md", "../CHANGELOG.md"}
 	for _, top := range []string{"../docs", "../internal"} {
 		err := filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
 			if err == nil && filepath.Ext(path) == ".md" && !strings.Contains(path, "node_modules") {

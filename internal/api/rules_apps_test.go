@@ -63,7 +63,7 @@ func TestRulesApps(t *testing.T) {
 		w.want(201, "POST", "/p/checkpoints", `{"app_name":"B","stream_name":"`+name+`","partition_id":"0","sequence_number":"0"}`)
 	}
 	w.converse(ask("E14 ascending", "GET /p/apps/B", "", `200 {"commit_checkpoint_stream_names":["A","m","n","x0","x1","zz"]}`))
-	if !assignedID.MatchString(w.said["@b"]) || w.said["@b"] == w.said["@b2"] {
+	if !assignedID.MatchString(w.value("@b")) || w.value("@b") == w.value("@b2") {
 		t.Error("E13-R3 C-37: the new app has the old one's id")
 	}
 	for i := range 11 {

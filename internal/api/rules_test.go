@@ -27,15 +27,17 @@ import (
 // that remembers what answers said.
 type world struct {
 	*bench
-	engine *moody
-	db     catalog.Store
-	edit   []func(*setup)
-	said   map[string]string // by @name
+	engine  *moody
+	db      catalog.Store
+	edit    []func(*setup)
+	said    map[string]string // by @name
+	used    map[string]bool   // the names that something was done with
+	watched bool              // that each name is used
 }
 
 func newWorld(t *testing.T, edit ...func(*setup)) *world {
 	t.Helper()
-	w := &world{db: memoryCatalog(t), edit: edit, said: make(map[string]string)}
+	w := &world{db: memoryCatalog(t), edit: edit, said: make(map[string]string), used: make(map[string]bool)}
 	w.start(t)
 	return w
 }
@@ -112,7 +114,8 @@ type step struct {
 //	                     the end, the rest of a bracketed detail
 //
 // "@name" as a value stands for any text the first time it is seen, and for that
-// text from then on, also in requests; "@absent" for no such member.
+// text from then on, also in requests, of which there must be some; "@any"
+// stands for any text and "@absent" for no such member.
 func ask(rule, send, body, want string) step {
 	return step{rule: rule, send: send, body: body, want: want}
 }
@@ -142,6 +145,16 @@ func restart() step { return happen(func(w *world) { w.start(w.T) }) }
 // converse plays a conversation.
 func (w *world) converse(steps ...step) {
 	w.Helper()
+	if !w.watched {
+		w.watched = true
+		w.Cleanup(func() {
+			for name := range w.said {
+				if !w.used[name] {
+					w.Errorf("%s is never used, so that it matches anything: misspelt?", name)
+				}
+			}
+		})
+	}
 	for _, s := range steps {
 		if s.happen != nil {
 			s.happen(w)
@@ -179,6 +192,12 @@ func (w *world) take(t *testing.T, s step) answerSeen {
 	return a
 }
 
+// value returns what an answer said for a name.
+func (w *world) value(name string) string {
+	w.used[name] = true
+	return w.said[name]
+}
+
 func abbreviated(s string) string {
 	if len(s) > 1000 {
 		return fmt.Sprintf("%s … (%d bytes)", s[:1000], len(s))
@@ -192,6 +211,7 @@ var names = regexp.MustCompile(`@[a-z0-9]+`)
 func (w *world) fill(s string) string {
 	return names.ReplaceAllStringFunc(s, func(name string) string {
 		if v, ok := w.said[name]; ok {
+			w.used[name] = true
 			return v
 		}
 		return name
@@ -238,7 +258,9 @@ func (w *world) match(t *testing.T, at string, want, got any) {
 	default:
 		if name, ok := want.(string); ok && len(name) > 1 && name[0] == '@' {
 			if text, ok := got.(string); ok && text != "" {
-				w.said[name] = text
+				if name != "@any" {
+					w.said[name] = text
+				}
 				return
 			}
 		}

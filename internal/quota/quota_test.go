@@ -12,20 +12,20 @@ import (
 func TestLedger(t *testing.T) {
 	now := time.Unix(1795424828, 0)
 	l := New(func() time.Time { return now })
+	l.Note("apps", strings.Repeat("p", maxText+1), "") // while there is room for places
 	for i := range 3 * maxPlaces {
 		now = now.Add(time.Second)
 		l.Note("throughput", "p", fmt.Sprint("s", i))
 	}
 	l.Note("throughput", "p", "s0")
-	l.Note("apps", strings.Repeat("p", maxText+1), "")
 	list := l.List()
-	if len(list) != maxPlaces+2 { // the first ones, and the rest of each quota
+	if len(list) != maxPlaces+1 { // the first ones, of which one is the rest of apps, and the rest of throughput
 		t.Fatalf("%d places", len(list))
 	}
 	if x := list[0]; x.Place != (Place{Quota: "apps"}) || x.Count != 1 {
 		t.Errorf("of a long name: %+v", x)
 	}
-	if x := list[1]; x.Place != (Place{Quota: "throughput"}) || x.Count != 2*maxPlaces || x.Last != now || now.Sub(x.First) != (2*maxPlaces-1)*time.Second {
+	if x := list[1]; x.Place != (Place{Quota: "throughput"}) || x.Count != 2*maxPlaces+1 || x.Last != now || now.Sub(x.First) != 2*maxPlaces*time.Second {
 		t.Errorf("the rest: %+v", x)
 	}
 	if x := list[2]; x.Place != (Place{"throughput", "p", "s0"}) || x.Count != 2 || x.Last != now {

@@ -1,0 +1,56 @@
+package main
+
+const (
+	server  = "internal/server/"
+	segment = "internal/storage/segment/"
+)
+
+// list has the faults. Those of the review that found them unnoticed come first.
+var list = []mutant{
+	{"server: frozen streams deliver", server + "tasks.go", ", Frozen: info.Frozen,", ",", "./internal/server ./internal/api"},
+	{"server: live members keep no app", server + "groups.go", "return s.groups.HasLiveMembers(project, app)", "return false", "./internal/server ./internal/api"},
+	{"server: policies outlive streams", server + "streams.go", "cursor.ForgetStream, policy.Forget,", "cursor.ForgetStream, func(catalog.Tx, string) error { _ = policy.Forget; return nil },", "./internal/server ./internal/api"},
+	{"server: no drain", server + "serve.go", "\ts.api.Drain()\n", "", "./internal/server ./cmd/disd"},
+	{"server: no ledger", server + "server.go", "Ledger: quota.New(s.opts.Now)}", "Ledger: nil}", "./internal/server ./internal/api ./test/security"},
+	{"dws: neighbours share a lane", "internal/transfer/dws/settings.go", "return []string{s.Agency, s.Bucket, s.ClusterName, s.ClusterID}", "return nil", "./internal/transfer/..."},
+	{"mrs: neighbours share a lane", "internal/transfer/mrs/mrs.go", "return []string{s.ClusterName, s.ClusterID}", "return nil", "./internal/transfer/..."},
+	{"hbase: neighbours share a lane", "internal/transfer/hbase/hbase.go", "return []string{s.ClusterName, s.ClusterID}", "return nil", "./internal/transfer/..."},
+	{"opentsdb: neighbours share a lane", "internal/transfer/opentsdb/opentsdb.go", "return []string{s.ClusterName, s.ClusterID}", "return nil", "./internal/transfer/..."},
+	{"obs: neighbours share a lane", "internal/transfer/obs/obs.go", "return []string{s.Agency, s.Bucket}", "return nil", "./internal/transfer/..."},
+	{"dws: name of the error directory", "internal/transfer/dws/dws.go", `ErrorDir: "dws_error"`, `ErrorDir: "obs_error"`, "./internal/transfer/..."},
+	{"catalog: a late failure wrote nothing", "internal/storage/catalog/file/file.go", "a.ended && !db.wrote(a.id)", "a.ended", "./internal/storage/catalog/..."},
+	{"quota: names of any length", "internal/quota/quota.go", " || len(p.Project)+len(p.Name) > maxText", "", "./internal/quota"},
+	{"quota: any number of places", "internal/quota/quota.go", "len(l.excess) >= maxPlaces || ", "", "./internal/quota"},
+	{"cursor: the key is not kept", "internal/cursor/token.go", "return keys.Put(tx, cursorKey, key)", "return nil", "./internal/cursor"},
+	{"segment: time goes backwards", segment + "append.go", "l.givenTime = max(l.givenTime, now)", "l.givenTime = now", "./internal/storage/segment"},
+	{"memory: time goes backwards", "internal/storage/memory/memory.go", "l.last = max(l.last, now)", "l.last = now", "./internal/storage/memory"},
+	{"segment: what is durable is forgotten", segment + "recover.go", "durable = max(durable, c.groups[i].durable)", "durable = 0", "./internal/storage/segment"},
+	{"transfer: counts of retention", "internal/transfer/overtaken.go", "p.Discarded += discarded", "p.Discarded += 0", "./internal/transfer"},
+	{"transfer: counts of what was overtaken", "internal/transfer/pass.go", "p.Discarded += int64(oldest - first)", "p.Discarded += 0", "./internal/transfer"},
+	{"transfer: one record too early", "internal/transfer/pass.go", "if oldest <= p.Next {", "if oldest <= p.Next+1 {", "./internal/transfer"},
+	{"transfer: frozen streams deliver", "internal/transfer/run.go", "if stream.Frozen {", "if false {", "./internal/transfer ./internal/api"},
+	{"cursor: positions beyond the end", "internal/cursor/position.go", " || s+offset > next {", " {", "./internal/cursor"},
+	{"cursor: positions before the start", "internal/cursor/position.go", "s+offset < oldest || ", "", "./internal/cursor"},
+	{"cursor: any seal", "internal/cursor/token.go", "if !hmac.Equal(s.sign(w), doc) {", "if _ = hmac.Equal(s.sign(w), doc); false {", "./internal/cursor"},
+	{"cursor: no end of life", "internal/cursor/token.go", "age > Lifetime || ", "", "./internal/cursor"},
+	{"cursor: from the future", "internal/cursor/token.go", " || age < -skew {", " {", "./internal/cursor"},
+	{"cursor: breaks of lines in a cursor", "internal/cursor/token.go", `strings.ContainsAny(text, "\r\n")`, `strings.ContainsAny(text, "\x00")`, "./internal/cursor ./internal/api"},
+	{"cursor: apps without a quota", "internal/cursor/apps.go", "return a.opts.Quota.Exceeded(quota.Apps, project, \"\"), nil", "return false, nil", "./internal/cursor ./internal/api"},
+	{"group: a number is given twice", "internal/cursor/group/generations.go", "next = last + 1", "next = max(last, 1)", "./internal/cursor/group"},
+	{"policy: grants of others", "internal/auth/policy/policy.go", "(r.UserID == everyone || r.UserID == who.User.ID)", "who.User.ID != \"\"", "./internal/auth/policy"},
+	{"policy: grants of another action", "internal/auth/policy/policy.go", "if r.Action == action && ", "if r.Action != \"\" && ", "./internal/auth/policy"},
+	{"auth: three keys of a user", "internal/auth/directory.go", "const maxKeys = 2", "const maxKeys = 3", "./internal/auth"},
+	{"auth: signed bodies of any size", "internal/auth/verify.go", "if c.size > MaxSignedBody && !c.principal.Anybody() {", "if false {", "./internal/auth ./internal/api"},
+	{"auth: the scope of another day", "internal/auth/verify.go", "sig.Scope[0] != dates[0][:8]", "false", "./internal/auth"},
+	{"auth: signatures of any age", "internal/auth/verify.go", "w > 0 && outside(now)", "w < 0 && outside(now)", "./internal/auth"},
+	{"partition: hashes with their sign", "internal/partition/route.go", "binary.BigEndian.Uint64(sum[:8]) & math.MaxInt64)", "binary.BigEndian.Uint64(sum[:8]))", "./internal/partition"},
+	{"partition: the last range ends early", "internal/partition/route.go", "return k * w, math.MaxInt64", "return k * w, (k+1)*w - 1", "./internal/partition"},
+	{"partition: a slot too many", "internal/partition/route.go", "int32(min(hash/(math.MaxInt64/n), n-1))", "int32(hash / (math.MaxInt64 / n))", "./internal/partition"},
+	{"quota: warn refuses", "internal/quota/policy.go", "\treturn p.Enforced()\n", "\treturn true\n", "./internal/quota ./internal/cursor ./internal/partition ./internal/api"},
+	{"quota: off counts", "internal/quota/policy.go", "if !p.On() {", "if p == nil {", "./internal/quota ./internal/cursor ./internal/partition ./internal/api"},
+	{"quota: no limit of calls", "internal/quota/rate.go", "return !b.AllowN(now, 1)", "return false", "./internal/quota"},
+	{"segment: bodies are not compared", segment + "batch.go", "if checksum(body) != h.crc {", "if false {", "./internal/storage/segment"},
+	{"segment: headers are not compared", segment + "batch.go", "if checksum(b[8:batchHeader]) != le.Uint32(b[4:]) {", "if false {", "./internal/storage/segment"},
+	{"segment: nothing is set aside", segment + "space.go", "if free-s.owed < size {", "if free < size {", "./internal/storage/segment"},
+	{"segment: the disk is asked too rarely", segment + "space.go", "s.spare = min(left, max(size, maxSpare))", "s.spare = left", "./internal/storage/segment"},
+}
