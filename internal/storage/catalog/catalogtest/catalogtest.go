@@ -46,7 +46,7 @@ func Run(t *testing.T, open func(t *testing.T) catalog.Store) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			db := open(t)
-			t.Cleanup(func() { db.Close() })
+			t.Cleanup(func() { _ = db.Close() })
 			test(t, db)
 			if damage := db.Check(); damage != nil && name != "close" {
 				t.Errorf("Check: %v", damage)

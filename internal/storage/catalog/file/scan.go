@@ -236,8 +236,8 @@ func (s *scanner) take(id uint64) ([]byte, error) {
 	if err := s.use(id+1, more, inUse); err != nil {
 		return nil, err
 	}
-	p = append(p, make([]byte, int64(more)*s.meta.page)...)
-	return p, s.read(p[s.meta.page:], id+1)
+	p = make([]byte, int64(more+1)*s.meta.page)
+	return p, s.read(p, id)
 }
 
 func (s *scanner) read(p []byte, id uint64) error {
