@@ -70,6 +70,7 @@ type Set struct {
 
 	mu       sync.RWMutex
 	byName   map[string]map[string]*Stream // project, name; nil while it is being made or is damaged
+	damaged  map[[2]string]error           // by project and name; filled once, by load
 	byID     map[string]*Stream
 	reserved map[account]int // partitions of streams and scalings under way
 }
@@ -93,6 +94,7 @@ func Open(ctx context.Context, engine storage.Engine, db catalog.Store, opts Opt
 	s := &Set{
 		engine: engine, db: db, opts: &opts,
 		byName:   make(map[string]map[string]*Stream),
+		damaged:  make(map[[2]string]error),
 		byID:     make(map[string]*Stream),
 		reserved: make(map[account]int),
 	}
@@ -117,6 +119,7 @@ func (s *Set) load(ctx context.Context) error {
 			if damage := (*storage.CorruptError)(nil); errors.As(err, &damage) {
 				s.opts.Logger.Error("stream cannot be opened", "project", key[0], "stream", key[1], "error", err)
 				s.occupy(key[0], key[1])
+				s.damaged[[2]string{key[0], key[1]}] = damage
 				continue
 			}
 			if err != nil {
@@ -181,23 +184,30 @@ func (s *Set) publish(st *Stream) {
 	s.byID[info.ID] = st
 }
 
-// Get returns the stream of that name, or ErrStreamNotFound.
+// Get returns the stream of that name. ErrStreamNotFound, or a
+// storage.CorruptError for one whose description is damaged.
 func (s *Set) Get(project, name string) (*Stream, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if st := s.byName[project][name]; st != nil {
 		return st, nil
 	}
+	if damage := s.damaged[[2]string{project, name}]; damage != nil {
+		return nil, damage
+	}
 	return nil, ErrStreamNotFound
 }
 
-// GetID returns the stream with that id, of whatever project, or
-// ErrStreamNotFound.
+// GetID returns the stream with that id, of whatever project. ErrStreamNotFound, or
+// a storage.CorruptError when it may be one whose description is damaged.
 func (s *Set) GetID(id string) (*Stream, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if st := s.byID[id]; st != nil {
 		return st, nil
+	}
+	for _, damage := range s.damaged { // whose id is not known may have this one
+		return nil, damage
 	}
 	return nil, ErrStreamNotFound
 }

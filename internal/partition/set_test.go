@@ -437,7 +437,7 @@ func TestConcurrentCreation(t *testing.T) {
 }
 
 // TestDamagedStream: a stream whose description is damaged keeps no other one from
-// being used, and its name is not given away.
+// being used, its name is not given away, and nobody is told that it does not exist.
 func TestDamagedStream(t *testing.T) {
 	b := newBench(t, quota.Off, Quotas{})
 	b.create("a", 1)
@@ -450,8 +450,15 @@ func TestDamagedStream(t *testing.T) {
 	}
 	b.restart()
 	b.put(b.get("b"), to(0, "x"))
-	if _, err := b.Get("p", "a"); err != ErrStreamNotFound {
+	damage := (*storage.CorruptError)(nil)
+	if _, err := b.Get("p", "a"); !errors.As(err, &damage) {
 		t.Errorf("the damaged stream: %v", err)
+	}
+	if _, err := b.GetID("0000000000000000000"); !errors.As(err, &damage) {
+		t.Errorf("an id that may be the damaged stream's: %v", err)
+	}
+	if _, err := b.Get("p", "c"); err != ErrStreamNotFound {
+		t.Errorf("a stream that does not exist: %v", err)
 	}
 	if _, err := b.Create(t.Context(), "p", "a", 1, Settings{Type: Common, DataType: Blob, Retention: 24}); err != ErrStreamExists {
 		t.Errorf("a stream in place of the damaged one: %v", err)

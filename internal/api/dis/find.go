@@ -19,22 +19,29 @@ type finder struct {
 
 // stream returns the stream a call names: the one of that name in the caller's
 // project, else the one with that id, as far as its policies allow the action
-//
+// . Of one that may be damaged nobody is told that it does not exist.
 func (s *finder) stream(c *rest.Call, action policy.Action, name, id string) (*partition.Stream, error) {
+	missing := partition.ErrStreamNotFound
 	if name != "" {
-		if st, err := s.streams.Get(c.Project, name); err == nil {
+		st, err := s.streams.Get(c.Project, name)
+		if err == nil {
 			return st, nil
 		}
+		missing = err
 	}
 	if id != "" {
-		if st, err := s.streams.GetID(id); err == nil {
+		st, err := s.streams.GetID(id)
+		if err == nil {
 			return st, s.authorize(c, action, st)
+		}
+		if name == "" || errors.Is(missing, partition.ErrStreamNotFound) {
+			missing = err
 		}
 	}
 	if name == "" {
 		name = id
 	}
-	return nil, rest.Detail(partition.ErrStreamNotFound, name, c.Project)
+	return nil, notFound(c, name, missing)
 }
 
 // authorize checks what the caller may do with a stream that may be another's.

@@ -37,8 +37,11 @@ func (s *tagCalls) taggedStream(c *rest.Call) (*partition.Stream, *partition.Inf
 		return nil, nil, err
 	}
 	st, err := s.streams.GetID(c.Param("id"))
+	if errors.Is(err, partition.ErrStreamNotFound) {
+		err = ErrNoResource
+	}
 	if err != nil {
-		return nil, nil, ErrNoResource
+		return nil, nil, err
 	}
 	info, err := st.Info()
 	if err != nil || info.Project != c.Project {
