@@ -71,21 +71,43 @@ type call struct {
 
 // OpenMemory opens an empty catalog that lives as long as it is open. It keeps
 // the same promises but durability.
-func OpenMemory() (*DB, error) {
+func OpenMemory() (*DB, error) { return OpenDump(nil) }
+
+// OpenDump opens a catalog in memory, as OpenMemory does, with the tables that Dump
+// returned, or empty ones.
+func OpenDump(dump []byte) (*DB, error) {
 	f, err := anonymousFile()
 	if err != nil {
 		return nil, fmt.Errorf("make an anonymous file for the catalog: %w", err)
+	}
+	if _, err := f.WriteAt(dump, 0); err != nil {
+		return nil, errors.Join(fmt.Errorf("fill an anonymous file for the catalog: %w", err), f.Close())
 	}
 	db, err := openFile(f, bolt.Options{NoSync: true})
 	if err != nil {
 		return nil, err
 	}
-	if err := db.bolt.Update(writeNew); err != nil {
+	if err := errors.Join(db.bolt.Update(writeNew), db.readSums()); err != nil {
 		return nil, errors.Join(err, db.bolt.Close())
 	}
-	db.tables, db.number = make(map[string]sum), new(atomic.Uint64)
+	db.number = new(atomic.Uint64)
 	go db.commitLoop()
 	return db, nil
+}
+
+// readSums takes the sums of tables from where they are stored.
+func (db *DB) readSums() error {
+	db.tables = make(map[string]sum)
+	return db.bolt.View(func(tx *bolt.Tx) error {
+		return tx.Bucket(sumsBucket).ForEach(func(table, raw []byte) error {
+			s, ok := decodeSum(string(table), raw)
+			if !ok {
+				return &storage.CorruptError{File: db.bolt.Path(), Reason: "the sums of table " + string(table) + " are damaged"}
+			}
+			db.tables[string(table)] = s
+			return nil
+		})
+	})
 }
 
 // openFile has bbolt open a file, which it closes again.
