@@ -25,8 +25,10 @@ type Options struct {
 	// Changed is told of every call that changes something, with its status.
 	Changed func(r *http.Request, status int)
 
-	Journal int   // how many requests are kept, 0 for none
-	MaxBody int64 // bytes of a body, default 128 MiB
+	Seed      *Seed // of the start, nil for none
+	Journal   int   // how many requests are kept, 0 for none
+	MaxBody   int64 // bytes of a body, default 128 MiB
+	MaxMemory int64 // bytes of the records of all snapshots together, 0 for any number
 }
 
 // A Control is the controls of an emulator. All methods may be called at any time.
@@ -153,6 +155,24 @@ func (c *Control) routes() []route {
 		{"POST /clock/run", c.run, nil, false},
 		{"POST /clock/resume", c.resume, nil, false},
 
+		{"POST /reset", c.reset, nil, false},
+		{"POST /seed", c.postSeed, []string{"existing"}, false},
+		{"POST /snapshots", c.takeSnapshot, nil, false},
+		{"GET /snapshots", c.listSnapshots, nil, true},
+		{"DELETE /snapshots/{name}", c.removeSnapshot, nil, false},
+		{"POST /snapshots/{name}/restore", c.restore, nil, false},
+
+		{"GET /buckets", c.listBuckets, nil, true},
+		{"PUT /buckets/{bucket}", c.makeBucket, nil, false},
+		{"DELETE /buckets/{bucket}", c.removeBucket, nil, false},
+		{"GET /buckets/{bucket}", c.listObjects, []string{"prefix"}, true},
+		{"GET /buckets/{bucket}/{key...}", c.getObject, nil, true},
+
+		{"POST /wait", c.wait, nil, true},
+		{"GET /streams/{project}/{stream}/records", c.listRecords, []string{"partition", "from", "limit"}, true},
+		{"GET /groups/{project}/{app}", c.getGroup, nil, true},
+		{"POST /groups/{project}/{app}/expire", c.expireMember, nil, false},
+		{"POST /groups/{project}/{app}/rebalance", c.rebalance, nil, false},
 		{"GET /requests", c.listRequests, append([]string{"last"}, requestQuery...), true},
 		{"DELETE /requests", c.clearRequests, []string{"project"}, false},
 		{"GET /requests/wait", c.waitRequests, append([]string{"count", "timeout"}, requestQuery...), true},

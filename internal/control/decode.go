@@ -257,7 +257,9 @@ func (n node) member(name string) (node, bool) {
 }
 
 // A settable value reads itself from a node.
-type settable interface{ set(n node, place string) error }
+type settable interface {
+	set(n node, place string) error
+}
 
 // decode fills what v points to. Every member must be known, of the right type, and
 // in its range.

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"net/http"
 	"path"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -13,28 +15,28 @@ import (
 type rule struct {
 	Name string `json:"name,omitempty"`
 
-	Operation  texts          `json:"operation,omitempty"`
-	Method     string         `json:"method,omitempty"`
-	Path       string         `json:"path,omitempty"`
-	Project    texts          `json:"project,omitempty"`
-	Stream     texts          `json:"stream,omitempty"`
-	App        texts          `json:"app,omitempty"`
-	Client     texts          `json:"client,omitempty"`
-	Task       texts          `json:"task,omitempty"`
-	Partition  partitions     `json:"partition,omitempty"`
-	Bucket     texts          `json:"bucket,omitempty"`
-	Key        string         `json:"key,omitempty"`
+	Operation texts      `json:"operation,omitempty"`
+	Method    string     `json:"method,omitempty"`
+	Path      string     `json:"path,omitempty"`
+	Project   texts      `json:"project,omitempty"`
+	Stream    texts      `json:"stream,omitempty"`
+	App       texts      `json:"app,omitempty"`
+	Client    texts      `json:"client,omitempty"`
+	Task      texts      `json:"task,omitempty"`
+	Partition partitions `json:"partition,omitempty"`
+	Bucket    texts      `json:"bucket,omitempty"`
+	Key       string     `json:"key,omitempty"`
 
-	After       int64    `json:"after,omitempty"`
-	Every       *int64   `json:"every,omitempty"`
-	Probability *float64 `json:"probability,omitempty"`
-	Seed        *int64   `json:"seed,omitempty"`
-	Count       *int64   `json:"count,omitempty"`
-	For         *timespan   `json:"for,omitempty"`
+	After       int64     `json:"after,omitempty"`
+	Every       *int64    `json:"every,omitempty"`
+	Probability *float64  `json:"probability,omitempty"`
+	Seed        *int64    `json:"seed,omitempty"`
+	Count       *int64    `json:"count,omitempty"`
+	For         *timespan `json:"for,omitempty"`
 
 	Error   *errorSpec   `json:"error,omitempty"`
 	Abort   string       `json:"abort,omitempty"`
-	Limit   *timespan       `json:"limit,omitempty"`
+	Limit   *timespan    `json:"limit,omitempty"`
 	Effect  string       `json:"effect,omitempty"`
 	Records *recordsSpec `json:"records,omitempty"`
 	Hide    *hideSpec    `json:"hide,omitempty"`
@@ -84,14 +86,14 @@ func (p *partitions) set(n node, place string) error {
 // An errorSpec is an error of the API by its code, or what replaces parts of it
 // (CTL-20).
 type errorSpec struct {
-	Status      *int64    `json:"status,omitempty"`
-	Code        string    `json:"code,omitempty"`
-	Message     *string   `json:"message,omitempty"`
-	Headers     headers   `json:"headers,omitempty"`
-	Raw         bool      `json:"raw,omitempty"`
-	Body        string    `json:"body,omitempty"`
-	ContentType string    `json:"content_type,omitempty"`
-	text        bool      // it was given as a code alone
+	Status      *int64  `json:"status,omitempty"`
+	Code        string  `json:"code,omitempty"`
+	Message     *string `json:"message,omitempty"`
+	Headers     headers `json:"headers,omitempty"`
+	Raw         bool    `json:"raw,omitempty"`
+	Body        string  `json:"body,omitempty"`
+	ContentType string  `json:"content_type,omitempty"`
+	text        bool    // it was given as a code alone
 }
 
 func (e *errorSpec) set(n node, place string) error {
@@ -141,9 +143,9 @@ type recordsSpec struct {
 
 // A hideSpec is what is not there yet (CTL-23).
 type hideSpec struct {
-	Records *int64 `json:"records,omitempty"`
+	Records *int64    `json:"records,omitempty"`
 	Age     *timespan `json:"age,omitempty"`
-	Commits *int64 `json:"commits,omitempty"`
+	Commits *int64    `json:"commits,omitempty"`
 }
 
 // A bodySpec sends the true answer badly (CTL-24).
@@ -179,7 +181,7 @@ func (t *truncation) set(n node, place string) error {
 // MarshalJSON writes it as it was given.
 func (t truncation) MarshalJSON() ([]byte, error) {
 	if t.percent >= 0 {
-		return json.Marshal(itoa(t.percent) + "%")
+		return json.Marshal(strconv.FormatInt(t.percent, 10) + "%")
 	}
 	return json.Marshal(t.bytes)
 }
@@ -549,3 +551,6 @@ func (r *rule) chosenRecords(parts []int32) []bool {
 	}
 	return marks
 }
+
+// valueOf is what fill fills.
+func valueOf(v any) reflect.Value { return reflect.ValueOf(v).Elem() }

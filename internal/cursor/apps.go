@@ -296,3 +296,52 @@ func ForgetStream(tx catalog.Tx, streamID string) error {
 	_, err = checkpoints.Clear(tx, catalog.Key{streamID})
 	return err
 }
+
+// Projects returns the projects that have apps, in order.
+func (a *Apps) Projects() (projects []string, err error) {
+	err = a.db.View(func(tx catalog.Tx) error {
+		keys, err := apps.Keys(tx, nil)
+		for _, key := range keys {
+			projects = append(projects, key[0])
+		}
+		return err
+	})
+	return slices.Compact(projects), err
+}
+
+// Count returns how many apps a project has, or all of them together, "".
+func (a *Apps) Count(project string) (n int, err error) {
+	var prefix catalog.Key
+	if project != "" {
+		prefix = catalog.Key{project}
+	}
+	err = a.db.View(func(tx catalog.Tx) error {
+		keys, err := apps.Keys(tx, prefix)
+		n = len(keys)
+		return err
+	})
+	return n, err
+}
+
+// Clear removes all apps of a project with their checkpoints, whether they are in use
+// or not.
+func (a *Apps) Clear(project string) error {
+	return a.db.Update(func(tx catalog.Tx) error { return remove(tx, catalog.Key{project}) })
+}
+
+// Remove removes an app with its checkpoints, whether it is in use or not.
+func (a *Apps) Remove(project, name string) error {
+	return a.db.Update(func(tx catalog.Tx) error { return remove(tx, catalog.Key{project, name}) })
+}
+
+// remove removes the apps whose keys begin with a prefix, and their checkpoints.
+func remove(tx catalog.Tx, prefix catalog.Key) error {
+	marks, err := appStreams.Keys(tx, prefix)
+	for _, key := range marks {
+		_, clearErr := checkpoints.Clear(tx, catalog.Key{key[2], key[0], key[1]})
+		err = errors.Join(err, clearErr)
+	}
+	_, marksErr := appStreams.Clear(tx, prefix)
+	_, appsErr := apps.Clear(tx, prefix)
+	return errors.Join(err, marksErr, appsErr)
+}

@@ -48,7 +48,7 @@ func (s *Set) ScalingDue(context.Context) (due []clock.Due) {
 		return nil
 	}
 	looked := time.Unix(0, s.looked.Load())
-	for _, st := range s.all() {
+	for _, st := range s.All() {
 		info, err := st.Info()
 		if err != nil || !info.AutoScale || info.Frozen {
 			continue
@@ -74,7 +74,7 @@ func (s *Set) AutoScale(ctx context.Context) error {
 		return nil
 	}
 	var errs []error
-	for _, st := range s.all() {
+	for _, st := range s.All() {
 		info, err := st.Info()
 		if err != nil || !info.AutoScale || info.Frozen {
 			continue

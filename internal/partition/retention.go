@@ -50,7 +50,7 @@ func (s *Set) StepRetention(ctx context.Context) (next time.Time) {
 // RetentionDue returns what retention will do by itself: the oldest record of each
 // partition, and each closed partition. What could not be done stays due.
 func (s *Set) RetentionDue(ctx context.Context) (due []clock.Due) {
-	for _, st := range s.all() {
+	for _, st := range s.All() {
 		if l := st.layout.Load(); l != nil {
 			due = s.appendDue(ctx, due, st, l)
 		}
@@ -120,8 +120,15 @@ func (s *Set) report(ctx context.Context, what string, err error) {
 	}
 }
 
-// all returns the streams there are.
-func (s *Set) all() []*Stream {
+// Count returns how many streams there are.
+func (s *Set) Count() int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return len(s.byID)
+}
+
+// All returns the streams of all projects, in any order.
+func (s *Set) All() []*Stream {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	all := make([]*Stream, 0, len(s.byID))
@@ -136,7 +143,7 @@ func (s *Set) all() []*Stream {
 // (L-11, L-15). What it could not do is joined in the error; it goes on.
 func (s *Set) Sweep(ctx context.Context) error {
 	var errs []error
-	for _, st := range s.all() {
+	for _, st := range s.All() {
 		if ctx.Err() != nil {
 			break
 		}

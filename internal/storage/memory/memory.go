@@ -119,7 +119,7 @@ func (e *Engine) append(ctx context.Context, b *storage.Batch) error {
 	if err := e.take(size); err != nil {
 		return err
 	}
-	err := b.Log.(*log).append(b, size, e.now().UnixMilli())
+	err := b.Log.(*log).append(b, size, e.date(ctx))
 	if err != nil {
 		e.used.Add(-size)
 	}

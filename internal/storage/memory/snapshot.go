@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"disd/internal/storage"
 )
@@ -71,10 +72,11 @@ func Restore(opts Options, s *Snapshot) *Engine {
 	return e
 }
 
-// Make makes a log that has records already, with the numbers and times they have.
-// storage.ErrExists; storage.ErrUnavailable when they do not fit into memory;
+// Fill gives an empty log records that have numbers and times already.
+// storage.ErrNotFound when there is no such log; storage.ErrExists when it has ever had
+// a record; storage.ErrUnavailable when the records do not fit into memory;
 // storage.ErrInvalid when numbers have gaps or times decrease.
-func (e *Engine) Make(_ context.Context, id storage.LogID, state LogState) error {
+func (e *Engine) Fill(_ context.Context, id storage.LogID, state LogState) error {
 	last := int64(0)
 	for i := range state.Records {
 		r := &state.Records[i]
@@ -86,17 +88,50 @@ func (e *Engine) Make(_ context.Context, id storage.LogID, state LogState) error
 		}
 		last = r.AppendTime
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if _, ok := e.logs[id]; ok {
-		return fmt.Errorf("%w: %v", storage.ErrExists, id)
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	l, ok := e.logs[id]
+	if !ok {
+		return fmt.Errorf("%w: %v", storage.ErrNotFound, id)
 	}
-	l := e.newLog(id, state)
-	if err := e.take(l.size); err != nil {
+	size := sizeOf(state.Records)
+	if err := e.take(size); err != nil {
 		return err
 	}
-	e.logs[id] = l
+	err := l.fill(state, size)
+	if err != nil {
+		e.used.Add(-size)
+	}
+	return err
+}
+
+func (l *log) fill(s LogState, size int64) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.removed:
+		return storage.ErrNotFound
+	case l.oldest > 0 || len(l.records) > 0:
+		return fmt.Errorf("%w: records of %v", storage.ErrExists, l.id)
+	}
+	l.oldest, l.records, l.last, l.size = s.Oldest, slices.Clip(s.Records), s.Last, size
+	close(l.changed)
+	l.changed = make(chan struct{})
 	return nil
+}
+
+type atKey struct{}
+
+// At returns a context in which appends are dated at a time, in place of now. Within a
+// log times never decrease all the same.
+func At(ctx context.Context, t time.Time) context.Context { return context.WithValue(ctx, atKey{}, t) }
+
+// date returns the append time of what is appended in a context, in ms.
+func (e *Engine) date(ctx context.Context) int64 {
+	if t, ok := ctx.Value(atKey{}).(time.Time); ok {
+		return t.UnixMilli()
+	}
+	return e.now().UnixMilli()
 }
 
 func (e *Engine) newLog(id storage.LogID, s LogState) *log {

@@ -99,11 +99,17 @@ func TestSnapshot(t *testing.T) {
 	}
 }
 
-func TestMake(t *testing.T) {
+func TestFill(t *testing.T) {
 	e := Open(Options{Max: 1 << 20})
 	id := storagetest.ID(0)
 	record := func(seq storage.Seq, at int64) storage.Record {
 		return storage.Record{Seq: seq, AppendTime: at, Data: []byte("x")}
+	}
+	if err := e.Fill(t.Context(), id, LogState{}); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("without a log: %v", err)
+	}
+	if err := e.Create(t.Context(), id); err != nil {
+		t.Fatal(err)
 	}
 	for _, tt := range []struct {
 		state LogState
@@ -116,12 +122,17 @@ func TestMake(t *testing.T) {
 		{LogState{Oldest: 5, Records: []storage.Record{record(5, 1), record(6, 1), record(7, 3)}, Last: 3}, nil},
 		{LogState{}, storage.ErrExists},
 	} {
-		if err := e.Make(t.Context(), id, tt.state); !errors.Is(err, tt.want) {
+		if err := e.Fill(t.Context(), id, tt.state); !errors.Is(err, tt.want) {
 			t.Errorf("%+v: %v, want %v", tt.state, err, tt.want)
 		}
 	}
 	put(t, e, id, "y")
 	if got := content(t, e, id); got != "5-9 5:x 6:x 7:x 8:y" {
 		t.Errorf("got %s", got)
+	}
+	b := &storage.Batch{Log: open(t, e, id), Records: []storage.Record{{}}}
+	at := time.Now().Add(time.Hour)
+	if e.Append(At(t.Context(), at), []*storage.Batch{b}); b.Err != nil || b.AppendTime != at.UnixMilli() {
+		t.Errorf("dated %d, %v", b.AppendTime, b.Err)
 	}
 }
