@@ -55,10 +55,12 @@ var mayImport = map[string][]string{
 	"internal/api/rest":    {"internal/api/codec", "internal/auth", "internal/clock", "internal/sign"},
 	"internal/api/codec":   {},
 
-	"internal/clock":   {},
-	"internal/control": {"internal/clock"},
-	"internal/sign":    {},
-	"internal/field":   {},
+	"internal/clock": {},
+	"internal/control": {
+		"internal/clock", "internal/cursor", "internal/cursor/group", "internal/partition", "internal/storage/memory", "internal/transfer",
+	},
+	"internal/sign":  {},
+	"internal/field": {},
 
 	"internal/auth":         {"internal/storage/catalog", "internal/sign", "internal/auth/keyfile"},
 	"internal/auth/audit":   {},
@@ -75,7 +77,7 @@ var mayImport = map[string][]string{
 	"internal/schema": {},
 
 	// A kind of destination, and a store, know the words of kinds, never the engine.
-	"internal/transfer":                {"internal/quota", "internal/storage/catalog", "internal/transfer/kind"},
+	"internal/transfer":                {"internal/clock", "internal/quota", "internal/storage/catalog", "internal/transfer/kind"},
 	"internal/transfer/dli":            {"internal/transfer/kind"},
 	"internal/transfer/dws":            {"internal/transfer/kind"},
 	"internal/transfer/filestore":      {"internal/transfer/kind", "internal/storage/vfs"},
@@ -142,6 +144,7 @@ var outside = map[string][]string{
 	"github.com/spf13/pflag":              {"cmd/disd", "internal/config"},
 	"github.com/spf13/viper":              {"internal/config"},
 	"github.com/twmb/avro":                {"internal/schema"},
+	"go.yaml.in/yaml/v3":                  {"internal/control"},
 	"go.etcd.io/bbolt":                    {"internal/storage/catalog/file"},
 	"golang.org/x/net":                    {"internal/server"},
 	"golang.org/x/sync":                   {"internal/api/dis", "internal/api/rest", "internal/server"},

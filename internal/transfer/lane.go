@@ -68,9 +68,9 @@ func (t *Tasks) work(ctx context.Context, l *lane, attempt func() error) {
 			return
 		}
 		if done = l.stuck.Load() == stuck; done { // else it is the wrong worker by now
-			begun := t.opts.Now()
+			begun := t.opts.Real()
 			err := attempt()
-			l.stuck.Store(err != nil && t.opts.Now().Sub(begun) >= stuckAfter)
+			l.stuck.Store(err != nil && t.opts.Real().Sub(begun) >= stuckAfter)
 		}
 		<-workers
 		<-slots

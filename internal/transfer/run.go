@@ -48,16 +48,14 @@ type counts struct{ batches, records, bytes int64 }
 // Run runs the tasks until ctx ends and their batches on the way have ended,
 // which takes a few seconds at most.
 func (t *Tasks) Run(ctx context.Context) error {
-	t.running.Store(true)
+	t.Begin()
 	tick := time.NewTicker(t.opts.Tick)
 	defer tick.Stop()
 	for {
 		t.sweep()
 		select {
 		case <-ctx.Done():
-			t.running.Store(false)
-			haltAll(t.live(), t.opts.Grace)
-			t.leaving.Wait()
+			t.Halt()
 			return nil
 		case <-tick.C:
 		case <-t.wake:

@@ -121,6 +121,7 @@ func (r *rig) open(disk vfs.FS) {
 	r.Helper()
 	opts := r.opts
 	opts.DB, opts.Streams, opts.Logs, opts.Now, opts.Logger = r.db, r, r.engine, r.clock, slog.New(slog.DiscardHandler)
+	opts.Real = r.clock
 	if opts.Kinds == nil {
 		opts.Kinds = kinds
 	}

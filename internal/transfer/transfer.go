@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"disd/internal/clock"
 	"disd/internal/quota"
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
@@ -57,6 +58,7 @@ type Options struct {
 	Manifest bool
 
 	Now    func() time.Time // default time.Now
+	Real   func() time.Time // real time, by which a destination is stuck; default clock.Wall
 	Logger *slog.Logger     // default slog.Default
 
 	// MaxTasks is the number of tasks a stream may have, default 5. Quota
@@ -84,6 +86,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Real == nil {
+		o.Real = clock.Wall
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
