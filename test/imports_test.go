@@ -30,7 +30,7 @@ var mayImport = map[string][]string{
 
 	"internal/config": {"internal/auth", "internal/quota", "internal/transfer", "internal/transfer/dws", "internal/transfer/kind"},
 	"internal/server": {
-		"internal/config", "internal/api",
+		"internal/clock", "internal/control", "internal/config", "internal/api",
 		"internal/auth", "internal/auth/audit", "internal/auth/certs", "internal/auth/policy",
 		"internal/cursor", "internal/cursor/group", "internal/monitor", "internal/partition", "internal/quota",
 		"internal/transfer", "internal/transfer/filestore", "internal/transfer/kind", "internal/transfer/s3store",
@@ -326,6 +326,63 @@ func TestNobodyReadsTheClock(t *testing.T) {
 	}
 }
 
+// timers are the packages that may wait for real time, with the reason. Whatever goes
+// by the server's clock has a Step, and one driver owns all of these, or a timer of
+// the clock.
+var timers = map[string]string{
+	"internal/api":              "gives memory back; how long an empty download is held back",
+	"internal/clock":            "makes timers",
+	"internal/control":          "drives what is due, and waits for what a test waits for",
+	"internal/server":           "how long accepted requests may take at the end",
+	"internal/storage/segment":  "when it flushes and syncs",
+	"internal/transfer":         "how long a batch may take when its task is stopped",
+	"internal/transfer/dws":     "how long a statement may make no progress",
+	"internal/transfer/s3store": "how long a request may make no progress",
+
+	"internal/transfer/sinktest": "how long a test waits",
+}
+
+func TestTimersHaveAReason(t *testing.T) {
+	unused := maps.Clone(timers)
+	for _, s := range product(t) {
+		if !strings.HasPrefix(s.dir, "internal/") {
+			continue
+		}
+		for _, f := range s.files {
+			for _, pos := range makesTimers(f) {
+				if delete(unused, s.dir); timers[s.dir] == "" {
+					t.Errorf("%s: waits for real time", s.set.Position(pos))
+				}
+			}
+		}
+	}
+	for dir := range unused {
+		t.Errorf("timers has %s, which makes none", dir)
+	}
+}
+
+// makesTimers returns where f makes something that real time ends.
+func makesTimers(f *ast.File) (found []token.Pos) {
+	ast.Inspect(f, func(n ast.Node) bool {
+		e, ok := n.(ast.Expr)
+		if !ok {
+			return true
+		}
+		for _, name := range []string{"NewTimer", "NewTicker", "After", "AfterFunc", "Sleep", "Tick"} {
+			if isOf(f, "time", e, name) {
+				found = append(found, n.Pos())
+			}
+		}
+		for _, name := range []string{"WithTimeout", "WithTimeoutCause", "WithDeadline", "WithDeadlineCause"} {
+			if isOf(f, "context", e, name) {
+				found = append(found, n.Pos())
+			}
+		}
+		return true
+	})
+	return found
+}
+
 // clockReads returns where f calls time.Now, or mentions a function that does.
 func clockReads(f *ast.File) []token.Pos {
 	var found []token.Pos
@@ -346,15 +403,39 @@ func clockReads(f *ast.File) []token.Pos {
 }
 
 // isTime says whether e is the function of package time with that name.
-func isTime(f *ast.File, e ast.Expr, name string) bool {
+func isTime(f *ast.File, e ast.Expr, name string) bool { return isOf(f, "time", e, name) }
+
+// isOf says whether e is the function of a package of the standard library with that
+// name.
+func isOf(f *ast.File, pkg string, e ast.Expr, name string) bool {
 	selector, ok := e.(*ast.SelectorExpr)
 	if !ok || selector.Sel.Name != name {
 		return false
 	}
 	x, ok := selector.X.(*ast.Ident)
 	return ok && slices.ContainsFunc(f.Imports, func(spec *ast.ImportSpec) bool {
-		return spec.Path.Value == `"time"` && (spec.Name == nil && x.Name == "time" || spec.Name != nil && spec.Name.Name == x.Name)
+		return spec.Path.Value == strconv.Quote(pkg) && (spec.Name == nil && x.Name == pkg || spec.Name != nil && spec.Name.Name == x.Name)
 	})
+}
+
+func TestMakesTimers(t *testing.T) {
+	for _, tt := range []struct {
+		source string
+		want   int
+	}{
+		{`import "time"; var c = time.After(1)`, 1},
+		{`import "time"; var f = time.NewTicker`, 1},
+		{`import . "disd/internal/clock"; import "time"; var d time.Duration`, 0},
+		{`import ("context"; "time"); func f(ctx context.Context) { context.WithTimeout(ctx, 1); time.Unix(0, 0) }`, 1},
+	} {
+		f, err := parser.ParseFile(token.NewFileSet(), "", "package p; "+tt.source, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(makesTimers(f)); got != tt.want {
+			t.Errorf("%s: found %d, want %d", tt.source, got, tt.want)
+		}
+	}
 }
 
 func TestClockReads(t *testing.T) {

@@ -5,7 +5,6 @@
 package monitor
 
 import (
-	"context"
 	"errors"
 	"iter"
 	"log/slog"
@@ -252,20 +251,6 @@ func (st *stream) unsaved(minutes map[int64]bool) {
 	}
 	if !st.current.empty() {
 		minutes[st.minute] = true
-	}
-}
-
-// Run saves minutes as they end, until ctx ends, and then the unfinished one too.
-func (m *Monitor) Run(ctx context.Context) error {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return m.Close()
-		case <-tick.C:
-			m.Step()
-		}
 	}
 }
 

@@ -14,26 +14,6 @@ import (
 // 60 s longer than its retention (L-15).
 const RetentionPace = 30 * time.Second
 
-// Run applies retention and automatic scaling until ctx ends.
-func (s *Set) Run(ctx context.Context) error {
-	sweep, scale, forget := time.NewTicker(RetentionPace), time.NewTicker(5*time.Second), time.NewTicker(FilesPace)
-	defer sweep.Stop()
-	defer scale.Stop()
-	defer forget.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-sweep.C:
-			s.StepRetention(ctx)
-		case <-scale.C:
-			s.StepScaling(ctx)
-		case <-forget.C:
-			s.StepFiles(ctx)
-		}
-	}
-}
-
 // StepRetention applies retention to all streams and returns when there is next
 // something to do: a record becomes too old, or a closed partition expires. It
 // returns zero when there is nothing. Records that arrive and streams that are made

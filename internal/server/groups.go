@@ -1,9 +1,7 @@
 package server
 
 import (
-	"context"
 	"errors"
-	"time"
 
 	"disd/internal/cursor"
 	"disd/internal/cursor/group"
@@ -27,20 +25,6 @@ func (s *Server) openConsumers() (err error) {
 	groups.Topology = topology{s.apps, s.streams}
 	s.groups, err = group.New(groups)
 	return err
-}
-
-// tickGroups lets groups move on that nobody calls.
-func (s *Server) tickGroups(ctx context.Context) error {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			s.groups.Tick()
-		}
-	}
 }
 
 // topology tells groups about apps and streams.

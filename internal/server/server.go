@@ -18,7 +18,9 @@ import (
 	"disd/internal/auth"
 	"disd/internal/auth/audit"
 	"disd/internal/auth/policy"
+	"disd/internal/clock"
 	"disd/internal/config"
+	"disd/internal/control"
 	"disd/internal/cursor"
 	"disd/internal/cursor/group"
 	"disd/internal/monitor"
@@ -35,7 +37,8 @@ import (
 type Options struct {
 	Version string           // of the program, for the log
 	Logger  *slog.Logger     // default slog.Default
-	Now     func() time.Time // default time.Now
+	Clock   *clock.Clock     // default the wall clock
+	Now     func() time.Time // default that of Clock
 	Real    func() time.Time // see group.Options; default clock.Wall
 
 	// Engine and Catalog, given together, are served from in place of those that
@@ -75,8 +78,14 @@ func (o *Options) setDefaults() {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	if o.Clock == nil {
+		o.Clock = clock.New()
+	}
 	if o.Now == nil {
-		o.Now = time.Now
+		o.Now = o.Clock.Now
+	}
+	if o.Tick == 0 {
+		o.Tick = time.Second
 	}
 	if o.Quotas.Apps == 0 {
 		o.Quotas.Apps = 10_000
@@ -110,6 +119,7 @@ type Server struct {
 	tasks   *transfer.Tasks
 	monitor *monitor.Monitor
 	api     *api.Server
+	driver  *control.Driver
 
 	closers []func() error // in the order in which they were opened
 }
@@ -161,11 +171,12 @@ func (s *Server) open() error {
 
 		Identities: ids, Verifier: s.verifier(ids), Policies: policy.Open(s.db, ids), Audit: trail,
 
-		Now: s.opts.Now, Logger: s.log, Registry: s.registry(),
+		Now: s.opts.Now, Sleep: s.opts.Clock.Sleep, Logger: s.log, Registry: s.registry(),
 		Profiling: s.conf.Profiling,
 		MaxBody:   s.conf.Limits.Body, MaxBodies: s.conf.Limits.Bodies, MaxAnswers: s.conf.Limits.Answers,
 		MaxRecord: s.opts.MaxRecord, EmptyWait: s.conf.EmptyWait,
 	})
+	s.driver = control.NewDriver(s.opts.Clock, s.loops()...)
 	return nil
 }
 
@@ -191,19 +202,41 @@ func (s *Server) Handler() http.Handler { return s.api }
 // delivery of transfer tasks, until ctx ends. It returns when all of it has ended.
 // It is called once, before Close.
 func (s *Server) Run(ctx context.Context) error {
+	s.tasks.Begin()
 	var all errgroup.Group
-	for _, part := range []func(context.Context) error{
-		s.streams.Run, s.api.Run, s.tasks.Run, s.monitor.Run, s.tickGroups,
-	} {
-		all.Go(func() error { return part(ctx) })
-	}
+	all.Go(func() error { return s.api.Run(ctx) })
+	all.Go(func() error {
+		s.driver.Run(ctx)
+		s.tasks.Halt()
+		return s.monitor.Close()
+	})
 	return all.Wait()
+}
+
+// loops are what a server does by itself, in the order in which it is done when it is
+// due at the same time.
+func (s *Server) loops() []*control.Loop {
+	step := func(f func() time.Time) func(context.Context) time.Time {
+		return func(context.Context) time.Time { return f() }
+	}
+	due := func(f func() []clock.Due) func(context.Context) []clock.Due {
+		return func(context.Context) []clock.Due { return f() }
+	}
+	none := func(context.Context) []clock.Due { return nil }
+	return []*control.Loop{
+		{Step: step(s.tasks.Step), Due: due(s.tasks.Due), Settle: s.tasks.Settle, Poll: s.opts.Tick, Wake: s.tasks.Wake()},
+		{Step: step(s.groups.Step), Due: due(s.groups.Due), Poll: time.Second},
+		{Step: step(s.monitor.Step), Due: due(s.monitor.Due), Poll: time.Second},
+		{Step: s.streams.StepScaling, Due: s.streams.ScalingDue, Poll: 5 * time.Second},
+		{Step: s.streams.StepRetention, Due: s.streams.RetentionDue, Poll: partition.RetentionPace, Pace: partition.RetentionPace},
+		{Step: s.streams.StepFiles, Due: none, Poll: partition.FilesPace, Pace: partition.FilesPace},
+	}
 }
 
 // Step does at once what Run does for streams and consumer groups in the course of
 // time: by a clock that is given, it is due when the clock says so.
 func (s *Server) Step(ctx context.Context) error {
-	s.groups.Tick()
+	s.groups.Step()
 	return errors.Join(s.streams.Sweep(ctx), s.streams.AutoScale(ctx), s.streams.ForgetFiles())
 }
 

@@ -49,7 +49,7 @@ func (s *Server) openTasks(keys *auth.Keyring) error {
 	}
 	s.tasks, err = transfer.Open(transfer.Options{
 		DB: s.db, Streams: taskStreams{s.streams}, Logs: s.engine, Store: buckets, Agency: agency,
-		Now: s.opts.Now, Logger: s.log,
+		Now: s.opts.Now, Real: s.opts.Real, Logger: s.log,
 		Zone: zone, FileName: t.FileName,
 		Keys:       keys.Derive("transfer tasks"),
 		MaxRecords: t.BatchRecords, MaxBytes: t.BatchBytes, Workers: t.Workers,

@@ -373,6 +373,3 @@ func (c *Coordinator) close(g *group) {
 	}
 	g.mu.Unlock()
 }
-
-// Tick is Step for those who call it once a second.
-func (c *Coordinator) Tick() { c.Step() }
