@@ -57,7 +57,7 @@ var mayImport = map[string][]string{
 
 	"internal/clock": {},
 	"internal/control": {
-		"internal/clock", "internal/cursor", "internal/cursor/group", "internal/partition", "internal/storage/memory", "internal/transfer",
+		"internal/clock", "internal/cursor", "internal/cursor/group", "internal/partition", "internal/storage/catalog", "internal/storage/memory", "internal/transfer",
 	},
 	"internal/sign":  {},
 	"internal/field": {},
@@ -144,7 +144,7 @@ var outside = map[string][]string{
 	"github.com/spf13/pflag":              {"cmd/disd", "internal/config"},
 	"github.com/spf13/viper":              {"internal/config"},
 	"github.com/twmb/avro":                {"internal/schema"},
-	"go.yaml.in/yaml/v3":                  {"internal/control"},
+	"go.yaml.in/yaml/v3":                  {"internal/config", "internal/control"},
 	"go.etcd.io/bbolt":                    {"internal/storage/catalog/file"},
 	"golang.org/x/net":                    {"internal/server"},
 	"golang.org/x/sync":                   {"internal/api/dis", "internal/api/rest", "internal/server"},

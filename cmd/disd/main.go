@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/pflag"
@@ -26,6 +27,7 @@ var version = "dev"
 const usage = `Usage: disd <command> [flags]
 
   serve        serve the DIS API
+  emulator     serve it for tests, with a clock, faults and snapshots to control
   inspect      show what a data directory holds, and what is damaged in it
   verify-dump  check what transfer tasks wrote against their manifests
   health       exit with 0 if the server on --listen is ready
@@ -55,6 +57,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	switch args[0] {
 	case "serve":
 		err = serve(ctx, args[1:], stderr)
+	case "emulator":
+		err = emulate(ctx, args[1:], stderr)
 	case "inspect":
 		err = inspect(args[1:], stdout, stderr)
 	case "verify-dump":
@@ -102,13 +106,43 @@ func serve(ctx context.Context, args []string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	s, err := server.Open(c, server.Options{Version: version, Logger: logger})
+	s, err := open(c, server.Options{Version: version, Logger: logger})
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
 	err = errors.Join(s.Serve(ctx, listener), s.Close())
 	logger.Info("stopped", "error", err)
 	return err
+}
+
+// A service is a server, or an emulator.
+type service interface {
+	Serve(ctx context.Context, listener net.Listener) error
+	Close() error
+}
+
+func open(c *config.Config, opts server.Options) (service, error) {
+	if c.Emulator.Enabled {
+		return server.OpenEmulator(c, opts)
+	}
+	return server.Open(c, opts)
+}
+
+// emulate serves an emulator: serve with other names for some of its flags.
+func emulate(ctx context.Context, args []string, stderr io.Writer) error {
+	long := map[string]string{"--seed": "--emulator-seed", "--expose": "--emulator-expose", "--journal": "--emulator-journal"}
+	all := []string{"--emulator"}
+	for _, arg := range args {
+		name, value, has := strings.Cut(arg, "=")
+		if full, ok := long[name]; ok {
+			arg = full
+			if has {
+				arg += "=" + value
+			}
+		}
+		all = append(all, arg)
+	}
+	return serve(ctx, all, stderr)
 }
 
 // loadConfig reads the configuration for a command, which may have flags of its own

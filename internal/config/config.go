@@ -20,6 +20,7 @@ import (
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
+	"go.yaml.in/yaml/v3"
 
 	"disd/internal/auth"
 	"disd/internal/quota"
@@ -103,6 +104,12 @@ type Config struct {
 		Workers      int  `mapstructure:"workers"`
 		Manifest     bool `mapstructure:"manifest"`
 	} `mapstructure:"transfer"`
+	Emulator struct {
+		Enabled bool   `mapstructure:"enabled"`
+		Expose  bool   `mapstructure:"expose"`
+		Seed    string `mapstructure:"seed"`
+		Journal int    `mapstructure:"journal"`
+	} `mapstructure:"emulator"`
 	Profiling bool `mapstructure:"profiling"`
 	Log       struct {
 		Level  string `mapstructure:"level"`
@@ -220,6 +227,10 @@ var options = []option{
 	{"transfer.workers", 4, "batches of all transfer tasks that are on their way at the same time; beside them, as many to destinations that are stuck"},
 	{"transfer.zone", "UTC", "time zone of the directories that transfer tasks name by time"},
 	{"transfer.file_name", kind.DefaultFileName, "names of the files that transfer tasks write, without extension; docs/transfer.md has the rules"},
+	{"emulator.enabled", false, "offer tests faults, a clock, snapshots and more under /_disd/test; engine is memory then, unless it is set"},
+	{"emulator.expose", false, "with emulator.enabled, other machines may use that too"},
+	{"emulator.seed", "", "with emulator.enabled, a file (YAML) of what is there at the start"},
+	{"emulator.journal", 10_000, "with emulator.enabled, how many requests are kept to be looked at; 0 for none"},
 	{"profiling", false, "serve profiles of the process under /_disd/pprof/"},
 	{"log.level", "info", "debug, info, warn or error"},
 	{"log.format", "text", "text or json"},
@@ -250,14 +261,14 @@ func AddFlags(flags *pflag.FlagSet) {
 // notOptions are environment variables that begin like an option's and are none:
 // the commands' own, and those that Kubernetes sets for a service whose name begins
 // with disd.
-var notOptions = regexp.MustCompile(`^DISD_(CONFIG|AK|SK|PASSWORD|(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_\w+)?))$`)
+var notOptions = regexp.MustCompile(`^DISD_(CONFIG|AK|SK|PASSWORD|ENDPOINT|BINARY|TEST_ENDPOINT|(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_\w+)?))$`)
 
 // checkEnvironment refuses variables that are of no option. A misspelt
 // DISD_AUTH_MODE must not leave the server open to everybody.
 func checkEnvironment(environment []string) error {
 	known := make(map[string]bool)
 	for _, o := range options {
-		known["DISD_"+strings.ToUpper(strings.ReplaceAll(o.key, ".", "_"))] = true
+		known[variable(o.key)] = true
 	}
 	var unknown []string
 	for _, v := range environment {
@@ -319,15 +330,13 @@ func merge(flags *pflag.FlagSet) (*Config, error) {
 	v.SetEnvPrefix("DISD")
 	v.SetEnvKeyReplacer(strings.NewReplacer(".", "_"))
 	for _, o := range options {
-		if err := errors.Join(v.BindEnv(o.key), v.BindPFlag(o.key, flags.Lookup(flagName(o.key)))); err != nil {
+		if err := errors.Join(v.BindEnv(o.key, variable(o.key)), v.BindPFlag(o.key, flags.Lookup(flagName(o.key)))); err != nil {
 			return nil, err
 		}
 	}
 	file, _ := flags.GetString("config")
 	if file = cmp.Or(file, os.Getenv("DISD_CONFIG")); file != "" {
-		v.SetConfigFile(file)
-		v.SetConfigType("yaml")
-		if err := v.ReadInConfig(); err != nil {
+		if err := readFile(v, file); err != nil {
 			return nil, fmt.Errorf("read configuration: %w", err)
 		}
 	}
@@ -335,8 +344,28 @@ func merge(flags *pflag.FlagSet) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	c.authExplicit = isExplicit(v, flags, "auth.mode", "auth-mode")
+	c.authExplicit = isExplicit(v, flags, "auth.mode", "auth-mode") || c.Emulator.Enabled && c.Emulator.Expose
+	if c.Emulator.Enabled && !isExplicit(v, flags, "engine", "engine") {
+		c.Engine = "memory" // CTL-2
+	}
 	return c, nil
+}
+
+// readFile reads a configuration file. In it, emulator: true is short for
+// emulator: {enabled: true} (CTL-2).
+func readFile(v *viper.Viper, name string) error {
+	content, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	var all map[string]any
+	if err := yaml.Unmarshal(content, &all); err != nil {
+		return err
+	}
+	if on, short := all["emulator"].(bool); short {
+		all["emulator"] = map[string]any{"enabled": on}
+	}
+	return v.MergeConfigMap(all)
 }
 
 func withDefaults() *viper.Viper {
@@ -354,7 +383,20 @@ func decode(v *viper.Viper) (*Config, error) {
 	return &c, v.UnmarshalExact(&c, viper.DecodeHook(hook))
 }
 
-func flagName(key string) string { return strings.NewReplacer("_", "-", ".", "-").Replace(key) }
+func flagName(key string) string {
+	if key == "emulator.enabled" {
+		return "emulator"
+	}
+	return strings.NewReplacer("_", "-", ".", "-").Replace(key)
+}
+
+// variable is the name of an option in the environment.
+func variable(key string) string {
+	if key == "emulator.enabled" {
+		return "DISD_EMULATOR"
+	}
+	return "DISD_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
+}
 
 // listFromText reads a list of structures that a flag or the environment gives as
 // JSON.
@@ -376,9 +418,7 @@ func listFromText(_, to reflect.Type, data any) (any, error) {
 // isExplicit reports whether a key has a value other than by default.
 func isExplicit(v *viper.Viper, flags *pflag.FlagSet, key, flag string) bool {
 	bare := viper.New()
-	bare.SetEnvPrefix("DISD")
-	bare.SetEnvKeyReplacer(strings.NewReplacer(".", "_"))
-	return v.InConfig(key) || flags.Changed(flag) || bare.BindEnv(key) == nil && bare.IsSet(key)
+	return v.InConfig(key) || flags.Changed(flag) || bare.BindEnv(key, variable(key)) == nil && bare.IsSet(key)
 }
 
 // Check returns what is wrong with the values, all of it.
@@ -405,6 +445,8 @@ func (c *Config) Check() error {
 		inRange("limits.answers", c.Limits.Answers, 64<<20, 1<<40),
 		inRange("limits.pending", c.Limits.Pending, 1<<20, 1<<40),
 		inRange("limits.connections", c.Limits.Connections, 1, 1<<20),
+		inRange("emulator.journal", c.Emulator.Journal, 0, 1_000_000),
+		c.checkEmulator(),
 		c.checkOBS(),
 		c.checkAgencies(),
 		c.checkNames(),
@@ -424,6 +466,14 @@ func (c *Config) checkTLS() error {
 	}
 	if c.TLS.Mode == "auto" && c.Engine == "memory" {
 		return errors.New("tls.mode auto keeps its certificates in data_dir, which engine memory has none of: use tls.mode files")
+	}
+	return nil
+}
+
+func (c *Config) checkEmulator() error {
+	e := &c.Emulator
+	if !e.Enabled && (e.Expose || e.Seed != "") {
+		return errors.New("emulator.expose and emulator.seed need emulator.enabled")
 	}
 	return nil
 }
@@ -496,7 +546,13 @@ func (c *Config) checkExposure() error {
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
-	if c.Auth.Mode != auth.ModeOpen || c.authExplicit || isLoopback(host) {
+	if isLoopback(host) {
+		return nil
+	}
+	if c.Emulator.Enabled && !c.Emulator.Expose {
+		return fmt.Errorf("listen is %s, beyond this machine, where everybody could use the controls of the emulator: set emulator.expose if that is what you want", c.Listen)
+	}
+	if c.Auth.Mode != auth.ModeOpen || c.authExplicit {
 		return nil
 	}
 	return fmt.Errorf("listen is %s, beyond this machine, where auth.mode open lets anybody read and write: set auth.mode explicitly if that is what you want", c.Listen)

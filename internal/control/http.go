@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"disd/internal/clock"
 )
 
 // Prefix is where the controls live, and nothing else (CTL-1).
@@ -65,7 +67,7 @@ type raw struct {
 	body []byte
 }
 
-// maxQuery are the parameters that each call knows.
+// A route is a control call.
 type route struct {
 	pattern string // of http.ServeMux, below Prefix
 	call    call
@@ -85,6 +87,8 @@ func (c *Control) Handler() http.Handler {
 
 func (c *Control) serve(route route) http.HandlerFunc {
 	return func(w http.ResponseWriter, hr *http.Request) {
+		// A wait may outlast what the server allows ordinary answers.
+		_ = http.NewResponseController(w).SetWriteDeadline(clock.Wall().Add(2 * maxTimeout)) // one without a deadline has no limit
 		r, err := c.receive(w, hr, route)
 		var status int
 		var answer any

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"disd/internal/clock"
+	"disd/internal/cursor/group"
 	"disd/internal/partition"
 )
 
@@ -131,6 +132,9 @@ func (c *Control) resetProject(ctx context.Context, project string) (int, any, e
 	}
 	p.Groups.Forget(project)
 	if err := p.Apps.Clear(project); err != nil {
+		return 0, nil, err
+	}
+	if err := group.ForgetProject(p.Catalog, project); err != nil {
 		return 0, nil, err
 	}
 	c.journal.clear(func(e *entry) bool { return e.Project == project })

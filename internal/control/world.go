@@ -11,6 +11,7 @@ import (
 	"disd/internal/cursor/group"
 	"disd/internal/partition"
 	"disd/internal/storage"
+	"disd/internal/storage/catalog"
 	"disd/internal/storage/memory"
 	"disd/internal/transfer"
 )
@@ -42,6 +43,7 @@ type Parts struct {
 	Groups  *group.Coordinator
 	Tasks   *transfer.Tasks
 	Engine  storage.Engine
+	Catalog catalog.Store
 	Buckets Buckets      // nil where they are not in memory
 	API     http.Handler // answers without credentials, in every project
 }

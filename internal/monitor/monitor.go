@@ -254,8 +254,8 @@ func (st *stream) unsaved(minutes map[int64]bool) {
 	}
 }
 
-// Close saves also the minute that has not ended. Nothing may be counted after it.
-func (m *Monitor) Close() error { return m.save(minuteOf(m.now()) + 60) }
+// Flush saves also the minute that has not ended. What happens in it later is added.
+func (m *Monitor) Flush() error { return m.save(minuteOf(m.now()) + 60) }
 
 // Traffic is what a stream carried in some minutes.
 type Traffic struct {

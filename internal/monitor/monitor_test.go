@@ -130,7 +130,7 @@ func TestRestart(t *testing.T) {
 	b := newBench(t)
 	b.put(0, 10)
 	b.put(2, 1)
-	if err := b.Close(); err != nil {
+	if err := b.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	b.restart()

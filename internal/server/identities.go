@@ -3,21 +3,37 @@ package server
 import (
 	"disd/internal/auth"
 	"disd/internal/auth/audit"
+	"disd/internal/config"
+	"disd/internal/storage/catalog"
 )
+
+// identities are the accounts there are, with the keys of secrets and tokens.
+type identities struct {
+	keys *auth.Keyring
+	dir  *auth.Directory
+}
 
 // openIdentities opens the key file and the directory of accounts: those of the
 // configuration, and those that were made by administration.
-func (s *Server) openIdentities() (keys *auth.Keyring, ids *auth.Directory, err error) {
-	if file := s.conf.KeyFile(); file == "" {
-		keys = auth.NewKeyring()
-	} else if keys, err = auth.OpenKeyring(file); err != nil {
-		return nil, nil, err
+func (s *Server) openIdentities() (ids *identities, err error) {
+	if s.opts.identities != nil {
+		return s.opts.identities, nil
 	}
-	ids, err = auth.OpenDirectory(auth.Options{
-		Mode: s.conf.Auth.Mode, Domains: s.conf.Auth.Domains, Store: auth.NewStore(s.db), Keyring: keys,
-		Now: s.opts.Now, PasswordCost: s.opts.PasswordCost,
+	return openIdentities(s.conf, &s.opts, s.db)
+}
+
+func openIdentities(c *config.Config, o *Options, db catalog.Store) (ids *identities, err error) {
+	ids = new(identities)
+	if file := c.KeyFile(); file == "" {
+		ids.keys = auth.NewKeyring()
+	} else if ids.keys, err = auth.OpenKeyring(file); err != nil {
+		return nil, err
+	}
+	ids.dir, err = auth.OpenDirectory(auth.Options{
+		Mode: c.Auth.Mode, Domains: c.Auth.Domains, Store: auth.NewStore(db), Keyring: ids.keys,
+		Now: o.Now, Real: o.Real, PasswordCost: o.PasswordCost,
 	})
-	return keys, ids, err
+	return ids, err
 }
 
 // openAudit opens the audit log, nil when there is to be none.

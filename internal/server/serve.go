@@ -30,16 +30,16 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(running) }()
-	err = s.serveHTTP(ctx, listener, secure)
+	err = s.serveHTTP(ctx, listener, secure, s.api, s.api.Drain)
 	stop()
 	return errors.Join(err, <-ended)
 }
 
 // serveHTTP serves until ctx ends or the listener fails, and then lets accepted
 // requests finish.
-func (s *Server) serveHTTP(ctx context.Context, listener net.Listener, secure *tls.Config) error {
+func (s *Server) serveHTTP(ctx context.Context, listener net.Listener, secure *tls.Config, handler http.Handler, drain func()) error {
 	srv := &http.Server{
-		Handler:           s.api,
+		Handler:           handler,
 		TLSConfig:         secure,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       90 * time.Second,
@@ -67,7 +67,7 @@ func (s *Server) serveHTTP(ctx context.Context, listener net.Listener, secure *t
 	case <-ctx.Done():
 	}
 	s.log.Info("stopping: finishing accepted requests")
-	s.api.Drain()
+	drain()
 	err := shutdown(ctx, srv)
 	<-served
 	return errors.Join(failed, err)

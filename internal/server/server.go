@@ -63,6 +63,8 @@ type Options struct {
 	MaxRecord    api.RecordLimit // decoded data of one record
 	PasswordCost int             // see auth.Options
 	Tick         time.Duration   // how often transfer tasks are looked after, default 1 s
+
+	identities *identities // of an emulator, which outlive its resets; nil for its own
 }
 
 // Quotas are the limits of the cloud, which hold unless quota.mode is off. Zero
@@ -121,6 +123,8 @@ type Server struct {
 	api     *api.Server
 	driver  *control.Driver
 
+	apiOptions api.Options
+
 	closers []func() error // in the order in which they were opened
 }
 
@@ -129,6 +133,9 @@ type Server struct {
 // configuration is not changed, and must not be as long as the server is used.
 func Open(c *config.Config, opts Options) (*Server, error) {
 	opts.setDefaults()
+	if err := checkNoMark(c); err != nil {
+		return nil, err
+	}
 	s := &Server{conf: c, opts: opts, log: opts.Logger}
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -140,7 +147,7 @@ func (s *Server) open() error {
 	if err := s.openStorage(); err != nil {
 		return err
 	}
-	keys, ids, err := s.openIdentities()
+	ids, err := s.openIdentities()
 	if err != nil {
 		return err
 	}
@@ -150,10 +157,10 @@ func (s *Server) open() error {
 	}
 	s.quota = &quota.Policy{Mode: s.conf.Quota.Mode, Ledger: quota.New(s.opts.Now)}
 	s.monitor = monitor.Open(s.db, monitor.Options{Logger: s.log, Now: s.opts.Now})
-	if err := s.openStreams(ids); err != nil {
+	if err := s.openStreams(ids.dir); err != nil {
 		return err
 	}
-	if err := s.openTasks(keys); err != nil {
+	if err := s.openTasks(ids.keys); err != nil {
 		return err
 	}
 	if err := s.openConsumers(); err != nil {
@@ -163,19 +170,20 @@ func (s *Server) open() error {
 	if err != nil {
 		return err
 	}
-	s.api = api.New(api.Options{
+	s.apiOptions = api.Options{
 		Engine: s.engine, Streams: s.streams, Cursors: cursors, Tasks: s.tasks, Monitor: s.monitor,
 		Apps: s.apps, Groups: s.groups, Quota: s.quota, ControlCalls: s.conf.Quota.ControlCalls,
 		ObjectStore: s.conf.Transfer.OBS.Endpoint,
 		Health:      []func() error{s.db.Health},
 
-		Identities: ids, Verifier: s.verifier(ids), Policies: policy.Open(s.db, ids), Audit: trail,
+		Identities: ids.dir, Verifier: s.verifier(ids.dir), Policies: policy.Open(s.db, ids.dir), Audit: trail,
 
 		Now: s.opts.Now, Sleep: s.opts.Clock.Sleep, Logger: s.log, Registry: s.registry(),
 		Profiling: s.conf.Profiling,
 		MaxBody:   s.conf.Limits.Body, MaxBodies: s.conf.Limits.Bodies, MaxAnswers: s.conf.Limits.Answers,
 		MaxRecord: s.opts.MaxRecord, EmptyWait: s.conf.EmptyWait,
-	})
+	}
+	s.api = api.New(s.apiOptions)
 	s.driver = control.NewDriver(s.opts.Clock, s.loops()...)
 	return nil
 }
@@ -208,7 +216,7 @@ func (s *Server) Run(ctx context.Context) error {
 	all.Go(func() error {
 		s.driver.Run(ctx)
 		s.tasks.Halt()
-		return s.monitor.Close()
+		return s.monitor.Flush()
 	})
 	return all.Wait()
 }

@@ -24,3 +24,11 @@ func (g catalogGenerations) Next(project, app string) (next int64, err error) {
 	})
 	return next, err
 }
+
+// ForgetProject lets the rounds of a project's groups be numbered from the start again.
+func ForgetProject(db catalog.Store, project string) error {
+	return db.Update(func(tx catalog.Tx) error {
+		_, err := generations.Clear(tx, catalog.Key{project})
+		return err
+	})
+}
