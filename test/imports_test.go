@@ -30,7 +30,7 @@ var mayImport = map[string][]string{
 
 	"internal/config": {"internal/auth", "internal/quota", "internal/transfer", "internal/transfer/dws", "internal/transfer/kind"},
 	"internal/server": {
-		"internal/clock", "internal/control", "internal/config", "internal/api",
+		"internal/api/rest", "internal/clock", "internal/control", "internal/config", "internal/api",
 		"internal/auth", "internal/auth/audit", "internal/auth/certs", "internal/auth/policy",
 		"internal/cursor", "internal/cursor/group", "internal/monitor", "internal/partition", "internal/quota",
 		"internal/transfer", "internal/transfer/filestore", "internal/transfer/kind", "internal/transfer/s3store",
@@ -57,7 +57,7 @@ var mayImport = map[string][]string{
 
 	"internal/clock": {},
 	"internal/control": {
-		"internal/clock", "internal/cursor", "internal/cursor/group", "internal/partition", "internal/storage/catalog", "internal/storage/memory", "internal/transfer",
+		"internal/api/rest", "internal/clock", "internal/cursor", "internal/cursor/group", "internal/partition", "internal/storage/catalog", "internal/storage/memory", "internal/transfer",
 	},
 	"internal/sign":  {},
 	"internal/field": {},
@@ -330,7 +330,8 @@ func TestNobodyReadsTheClock(t *testing.T) {
 // by the server's clock has a Step, and one driver owns all of these, or a timer of
 // the clock.
 var timers = map[string]string{
-	"internal/api":              "gives memory back; how long an empty download is held back",
+	"internal/api":              "gives memory back",
+	"internal/api/dis":          "how long an empty download is held back",
 	"internal/clock":            "makes timers",
 	"internal/control":          "drives what is due, and waits for what a test waits for",
 	"internal/server":           "how long accepted requests may take at the end",

@@ -63,6 +63,9 @@ type Options struct {
 	// a second, 0 for any number.
 	ControlCalls int
 
+	// Probe returns what watches a request in an emulator; default nothing.
+	Probe func(context.Context) rest.Probe
+
 	// Sleep waits for as long as flow control delays an answer, by the clock or in
 	// real time, whichever ends first (CTL-40). Default real time.
 	Sleep func(ctx context.Context, d time.Duration) error
@@ -125,7 +128,7 @@ func New(opts Options) *Server {
 	s := &Server{opts: opts, router: chi.NewMux()}
 	s.rest = rest.New(rest.Options{
 		Guard: newGuard(&s.opts), Errors: &table, Pools: &s.pools, Registry: opts.Registry,
-		Logger: opts.Logger, MaxBody: opts.MaxBody, MaxBodies: opts.MaxBodies,
+		Logger: opts.Logger, MaxBody: opts.MaxBody, MaxBodies: opts.MaxBodies, Probe: opts.Probe,
 	})
 	s.answers = rest.NewBudget(opts.MaxAnswers, dis.LargestAnswer(opts.MaxRecord), &s.pools)
 	s.results = rest.NewBudget(opts.MaxAnswers, dis.LargestResult, &s.pools)

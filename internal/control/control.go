@@ -141,6 +141,13 @@ func (c *Control) routes() []route {
 	return []route{
 		{"GET /{$}", c.show, nil, true},
 
+		{"POST /faults", c.addFaults, nil, false},
+		{"GET /faults", c.listFaults, nil, true},
+		{"DELETE /faults", c.removeFaults, []string{"project"}, false},
+		{"GET /faults/{id}", c.getFault, nil, true},
+		{"DELETE /faults/{id}", c.removeFault, nil, false},
+		{"GET /faults/{id}/wait", c.waitFault, []string{"fired", "matched", "timeout"}, true},
+
 		{"GET /clock", c.getClock, nil, true},
 		{"POST /clock/freeze", c.freeze, nil, false},
 		{"POST /clock/advance", c.advance, nil, false},
@@ -155,17 +162,14 @@ func (c *Control) routes() []route {
 		{"DELETE /snapshots/{name}", c.removeSnapshot, nil, false},
 		{"POST /snapshots/{name}/restore", c.restore, nil, false},
 
-		{"GET /buckets", c.listBuckets, nil, true},
-		{"PUT /buckets/{bucket}", c.makeBucket, nil, false},
-		{"DELETE /buckets/{bucket}", c.removeBucket, nil, false},
-		{"GET /buckets/{bucket}", c.listObjects, []string{"prefix"}, true},
-		{"GET /buckets/{bucket}/{key...}", c.getObject, nil, true},
-
 		{"POST /wait", c.wait, nil, true},
 		{"GET /streams/{project}/{stream}/records", c.listRecords, []string{"partition", "from", "limit"}, true},
 		{"GET /groups/{project}/{app}", c.getGroup, nil, true},
 		{"POST /groups/{project}/{app}/expire", c.expireMember, nil, false},
 		{"POST /groups/{project}/{app}/rebalance", c.rebalance, nil, false},
+		{"GET /requests", c.listRequests, append([]string{"last"}, requestQuery...), true},
+		{"DELETE /requests", c.clearRequests, []string{"project"}, false},
+		{"GET /requests/wait", c.waitRequests, append([]string{"count", "timeout"}, requestQuery...), true},
 	}
 }
 

@@ -13,18 +13,14 @@ import (
 	"disd/internal/clock"
 )
 
-// A Target is what a request, or a step of a sink, is about. What it does not name is
-// "".
+// A Target is what a request is about. What it does not name is "".
 type Target struct {
-	Number       int // of the operation in the index of the API; 0 for a step of a sink
-	Step         string
+	Number       int // of the operation in the index of the API; 0 for none of it
 	Method, Path string
 
 	Project, Stream, StreamID, App, Client, Task string
 
 	Partitions []int32 // of an upload, that of each record
-	Bucket     string
-	Key        string
 }
 
 // States of a fault (CTL-14).

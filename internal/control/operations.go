@@ -25,12 +25,6 @@ var numbers = map[int][]string{
 	55: {"ListAuthProjects"}, 56: {"ListUsers"}, 57: {"CreateTemporaryKey"}, 58: {"CreateTokenByIdentity"}, 59: {"ShowAccessKey"},
 }
 
-// sinkSteps are the steps of transfer tasks that rules may name (2.4).
-var sinkSteps = []string{"Sink.Check", "Sink.Put", "Sink.Has", "Sink.Deliver"}
-
-// sinkErrors are what a step of a sink may fail with (CTL-27).
-var sinkErrors = []string{"unreachable", "denied", "missing", "refused"}
-
 // operationNumber returns the number of an operation by one of its names or as E19,
 // and false for what is none.
 func operationNumber(name string) (int, bool) {
@@ -51,7 +45,6 @@ func operationNames() (all []string) {
 	for _, names := range numbers {
 		all = append(all, names...)
 	}
-	all = append(all, sinkSteps...)
 	slices.Sort(all)
 	return all
 }

@@ -20,7 +20,7 @@ type removed struct {
 }
 
 // kept are what a full reset may spare (CTL-47).
-var kept = []string{"faults", "clock", "journal", "snapshots", "buckets"}
+var kept = []string{"faults", "clock", "journal", "snapshots"}
 
 func (c *Control) reset(r *request) (int, any, error) {
 	var in struct {
@@ -57,7 +57,7 @@ func (c *Control) reset(r *request) (int, any, error) {
 		c.unreached = nil
 		c.clock.Reset()
 	}
-	if err := c.opts.World.Renew(r.Context(), c.emptyState(keeps("buckets"))); err != nil {
+	if err := c.opts.World.Renew(r.Context(), nil); err != nil {
 		return 0, nil, err
 	}
 	if !keeps("journal") {
@@ -75,17 +75,6 @@ func (c *Control) reset(r *request) (int, any, error) {
 	}
 	return http.StatusOK, gone, nil
 }
-
-// emptyState is nothing, or nothing but the buckets there are.
-func (c *Control) emptyState(buckets bool) *State {
-	if !buckets {
-		return nil
-	}
-	return &State{Buckets: KeepBuckets}
-}
-
-// KeepBuckets, as the buckets of a State, are those that there are.
-var KeepBuckets = new(int)
 
 // all counts what a project has, or all of them together, "".
 func (c *Control) all(project string) (n removed) {

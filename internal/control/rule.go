@@ -24,8 +24,6 @@ type rule struct {
 	Client    texts      `json:"client,omitempty"`
 	Task      texts      `json:"task,omitempty"`
 	Partition partitions `json:"partition,omitempty"`
-	Bucket    texts      `json:"bucket,omitempty"`
-	Key       string     `json:"key,omitempty"`
 
 	After       int64     `json:"after,omitempty"`
 	Every       *int64    `json:"every,omitempty"`
@@ -45,7 +43,6 @@ type rule struct {
 	Observe bool         `json:"observe,omitempty"`
 
 	operations []int // numbers; nil for every one of DIS
-	steps      []string
 }
 
 // timespan is a duration that shows itself as it was given.
@@ -250,10 +247,6 @@ func (r *rule) checkWhere(place string) error {
 		if len(r.Operation) > 1 {
 			at = index(at, i)
 		}
-		if slices.Contains(sinkSteps, name) {
-			r.steps = append(r.steps, name)
-			continue
-		}
 		n, ok := operationNumber(name)
 		if !ok {
 			return invalid(at, "no operation is called %s%s", name, meant(name, operationNames()))
@@ -261,12 +254,8 @@ func (r *rule) checkWhere(place string) error {
 		r.operations = append(r.operations, n)
 	}
 	switch {
-	case len(r.steps) > 0 && len(r.operations) > 0:
-		return invalid(join(place, "operation"), "steps of sinks and operations of the API need rules of their own")
 	case (r.Method != "" || r.Path != "") && len(r.Operation) > 0:
 		return invalid(place, "takes either operation, or method and path")
-	case (len(r.Bucket) > 0 || r.Key != "") && len(r.steps) == 0:
-		return invalid(place, "bucket and key are for steps of sinks")
 	case r.Path != "" && !strings.HasPrefix(r.Path, "/"):
 		return invalid(join(place, "path"), "must begin with /")
 	}
@@ -329,8 +318,6 @@ func (r *rule) checkWhat(place string) error {
 		return invalid(join(place, "abort"), "must be close, reset or hang")
 	case r.Limit != nil && r.Abort != "hang":
 		return invalid(join(place, "limit"), "is of abort: hang")
-	case len(r.steps) > 0 && (r.Records != nil || r.Hide != nil || r.Body != nil || r.Abort != "" && r.Abort != "hang"):
-		return invalid(place, "a step of a sink has error, abort: hang, latency or observe")
 	}
 	if err := r.checkRecords(place); err != nil {
 		return err
@@ -370,20 +357,17 @@ func (r *rule) checkRecords(place string) error {
 func (r *rule) checkParts(place string) error {
 	if h := r.Hide; h != nil {
 		given := 0
-		for _, is := range []bool{h.Records != nil, h.Age != nil, h.Commits != nil} {
+		for _, is := range []bool{h.Records != nil, h.Age != nil} {
 			if is {
 				given++
 			}
 		}
-		if given != 1 || h.Records != nil && *h.Records < 1 || h.Commits != nil && *h.Commits < 1 {
-			return invalid(join(place, "hide"), "needs one of records, age and commits")
+		if given != 1 || h.Records != nil && *h.Records < 1 {
+			return invalid(join(place, "hide"), "needs either records or age")
 		}
-		allowed := []int{6, 20, 21, 42}
-		if h.Commits != nil {
-			allowed = []int{17}
-		}
+		allowed := []int{20, 21}
 		if len(r.operations) == 0 || slices.ContainsFunc(r.operations, func(n int) bool { return !slices.Contains(allowed, n) }) {
-			return invalid(join(place, "hide"), "is of ConsumeRecords, ShowCursor and ShowStream, and commits of ShowCheckpoint")
+			return invalid(join(place, "hide"), "is of ConsumeRecords and ShowCursor")
 		}
 	}
 	if b := r.Body; b != nil {
@@ -401,12 +385,6 @@ func (r *rule) checkCode(place string) error {
 		return nil
 	}
 	at := join(place, "error")
-	if len(r.steps) > 0 {
-		if !e.text || !slices.Contains(sinkErrors, e.Code) {
-			return invalid(at, "of a step of a sink must be one of %s", strings.Join(sinkErrors, ", "))
-		}
-		return nil
-	}
 	if len(r.Partition) > 0 && (len(r.operations) == 0 || slices.Contains(r.operations, 19)) {
 		return invalid(join(place, "partition"), "an upload does not fail as a whole for a partition: use records")
 	}
@@ -443,11 +421,7 @@ func (r *rule) checkCode(place string) error {
 
 // matches reports whether a rule is about a target.
 func (r *rule) matches(t *Target) bool {
-	if t.Step != "" || len(r.steps) > 0 {
-		if !slices.Contains(r.steps, t.Step) {
-			return false
-		}
-	} else if r.Method != "" || r.Path != "" {
+	if r.Method != "" || r.Path != "" {
 		if r.Method != "" && !strings.EqualFold(r.Method, t.Method) || r.Path != "" && !matchPath(r.Path, t.Path) {
 			return false
 		}
@@ -455,8 +429,7 @@ func (r *rule) matches(t *Target) bool {
 		return false
 	}
 	return anyOf(r.Project, t.Project) && (anyOf(r.Stream, t.Stream) || anyOf(r.Stream, t.StreamID)) &&
-		anyOf(r.App, t.App) && anyOf(r.Client, t.Client) && anyOf(r.Task, t.Task) && anyOf(r.Bucket, t.Bucket) &&
-		r.matchesPartition(t) && (r.Key == "" || matchText(r.Key, t.Key))
+		anyOf(r.App, t.App) && anyOf(r.Client, t.Client) && anyOf(r.Task, t.Task) && r.matchesPartition(t)
 }
 
 func (r *rule) meantOperation(n int) bool {
@@ -487,26 +460,6 @@ func matchPath(pattern, p string) bool {
 		}
 	}
 	return len(want) == len(got)
-}
-
-// matchText holds a text against a pattern, in which * stands for any text.
-func matchText(pattern, s string) bool {
-	parts := strings.Split(pattern, "*")
-	if len(parts) == 1 {
-		return pattern == s
-	}
-	if !strings.HasPrefix(s, parts[0]) {
-		return false
-	}
-	s = s[len(parts[0]):]
-	for _, part := range parts[1 : len(parts)-1] {
-		i := strings.Index(s, part)
-		if i < 0 {
-			return false
-		}
-		s = s[i+len(part):]
-	}
-	return strings.HasSuffix(s, parts[len(parts)-1])
 }
 
 // chosen reports whether the rule fires at its m-th match, counted from 1, unless

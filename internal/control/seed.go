@@ -25,7 +25,6 @@ type seedDoc struct {
 	Clock *struct {
 		Freeze *moment `json:"freeze"`
 	} `json:"clock"`
-	Buckets  []string      `json:"buckets"`
 	Projects []projectSeed `json:"projects"`
 	Faults   []*rule       `json:"faults"`
 }
@@ -256,7 +255,6 @@ type seeded struct {
 	Apps    int `json:"apps"`
 	Tasks   int `json:"tasks"`
 	Records int `json:"records"`
-	Buckets int `json:"buckets"`
 	Faults  int `json:"faults"`
 }
 
@@ -321,11 +319,6 @@ func (c *Control) sow(ctx context.Context, s *Seed, existing string) (seeded, er
 func (w *sower) all(ctx context.Context, doc *seedDoc) error {
 	if doc.Clock != nil && doc.Clock.Freeze != nil {
 		w.c.clock.Set(time.Time(*doc.Clock.Freeze), 0)
-	}
-	for i, name := range doc.Buckets {
-		if err := w.bucket(name); err != nil {
-			return placed(index("buckets", i), err)
-		}
 	}
 	for i := range doc.Projects {
 		if err := w.project(ctx, &doc.Projects[i], index("projects", i)); err != nil {
@@ -487,16 +480,6 @@ func (w *sower) app(ctx context.Context, project string, s *appSeed) error {
 		if err != nil {
 			return placed(index("checkpoints", i), err)
 		}
-	}
-	return nil
-}
-
-func (w *sower) bucket(name string) error {
-	if w.p.Buckets == nil {
-		return conflict("buckets are not kept in memory")
-	}
-	if w.p.Buckets.Make(name) {
-		w.made.Buckets++
 	}
 	return nil
 }

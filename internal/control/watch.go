@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,12 +13,13 @@ import (
 	"strings"
 	"time"
 
+	"disd/internal/api/rest"
 	"disd/internal/clock"
 )
 
 // ErrInjected ends a request that a fault keeps from taking place. Its answer is not
 // that of this error.
-var ErrInjected = errors.New("a fault was injected")
+var ErrInjected = fmt.Errorf("a fault was injected: %w", context.Canceled) // nobody hears of it as it is
 
 // An Exchange is a request under watch. What serves it tells it what it is about, and
 // asks it what is to fail. Its methods are called by the goroutine of the request.
@@ -30,6 +31,8 @@ type Exchange struct {
 	target  Target
 	verdict verdict
 	aimed   bool
+
+	operation string // as the API calls it
 }
 
 type exchangeKey struct{}
@@ -73,20 +76,22 @@ func (c *Control) Watch(next http.Handler) http.Handler {
 
 // Begin says which operation the request is of, and its id.
 func (x *Exchange) Begin(operation, id string) {
+	x.operation = operation
 	n, _ := operationNumber(operation)
 	x.target.Number, x.target.Method, x.target.Path = n, x.r.Method, x.r.URL.Path
 	x.c.journal.update(x.entry, func(e *entry) { e.ID, e.Operation, e.number = id, operation, n })
 }
 
-// Aim says what the request is about, before it takes place, and waits where a fault
-// delays it. It returns ErrInjected when a fault keeps it from taking place.
-func (x *Exchange) Aim(t Target) error {
+// Aim implements rest.Probe. It waits where a fault delays the request, and returns
+// ErrInjected when a fault keeps it from taking place.
+func (x *Exchange) Aim(about rest.Target) error {
 	if x.aimed {
 		return nil
 	}
 	x.aimed = true
-	if t.Number == 0 {
-		t.Number = x.target.Number
+	t := Target{
+		Number: x.number(about.Variant), Project: about.Project, Stream: about.Stream, StreamID: about.StreamID,
+		App: about.App, Client: about.Client, Task: about.Task, Partitions: about.Partitions,
 	}
 	t.Method, t.Path = x.target.Method, x.target.Path
 	x.target = t
@@ -110,6 +115,24 @@ func (x *Exchange) Aim(t Target) error {
 		return ErrInjected
 	}
 	return nil
+}
+
+// variants are the numbers of operations that share a path.
+var variants = map[string]map[string]int{
+	"CreateTransferTask": {"": 22, "OBS": 22, "DWS": 28, "MRS": 29, "DLI": 30, "CLOUDTABLE": 31},
+	"BatchTransferTask":  {"start": 26, "stop": 27},
+	"BatchTags":          {"create": 37, "delete": 40},
+}
+
+// number returns which operation the request is of.
+func (x *Exchange) number(variant string) int {
+	if n := variants[x.operation][variant]; n != 0 {
+		return n
+	}
+	if x.operation == "ListStreams" && variant != "" {
+		return 42
+	}
+	return x.target.Number
 }
 
 // mark names the faults in the answer (CTL-25).
@@ -152,29 +175,19 @@ func recordMessage(name string) string {
 	return codes[name].text()
 }
 
-// Hidden is what is not there yet for a request (CTL-23). Zero means nothing.
-type Hidden struct {
-	Records int64         // the newest of each partition
-	Age     time.Duration // those that are younger
-	Commits int64         // the last ones of a checkpoint
-}
-
-// Hide returns what the request must not see.
-func (x *Exchange) Hide() (h Hidden) {
+// Hide implements rest.Probe (CTL-23).
+func (x *Exchange) Hide() (records int64, age time.Duration) {
 	r := x.rule()
 	if r == nil || r.Hide == nil {
-		return h
+		return 0, 0
 	}
 	if r.Hide.Records != nil {
-		h.Records = *r.Hide.Records
+		records = *r.Hide.Records
 	}
 	if r.Hide.Age != nil {
-		h.Age = r.Hide.Age.d
+		age = r.Hide.Age.d
 	}
-	if r.Hide.Commits != nil {
-		h.Commits = *r.Hide.Commits
-	}
-	return h
+	return records, age
 }
 
 // Count says how many records the answer has, or the upload had, and how many of

@@ -44,16 +44,13 @@ type Parts struct {
 	Tasks   *transfer.Tasks
 	Engine  storage.Engine
 	Catalog catalog.Store
-	Buckets Buckets      // nil where they are not in memory
 	API     http.Handler // answers without credentials, in every project
 }
 
-// A State is all that is kept of a server: its catalog, its logs, and its buckets in
-// memory.
+// A State is all that is kept of a server: its catalog and its logs.
 type State struct {
 	Catalog []byte
 	Logs    *memory.Snapshot
-	Buckets any // of transfer/memstore, nil for none
 }
 
 // call answers a request within the process, as an administrator.

@@ -112,6 +112,20 @@ func (l *layout) writable(id int32) error {
 	return l.logs[id].err
 }
 
+// Route chooses the partition of every record that names none, as Put would, and
+// returns all of them.
+func (st *Stream) Route(puts []Put) []int32 {
+	ids := make([]int32, len(puts))
+	l := st.layout.Load()
+	for i := range puts {
+		if p := &puts[i]; p.Partition < 0 && l != nil {
+			p.Partition = st.choose(int64(l.active), p)
+		}
+		ids[i] = puts[i].Partition
+	}
+	return ids
+}
+
 // An upload is the working memory of one Put, used again and again.
 type upload struct {
 	shares  []share          // by partition

@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"disd/internal/api"
+	"disd/internal/api/rest"
 	"disd/internal/auth"
 	"disd/internal/auth/policy"
 	"disd/internal/clock"
@@ -63,6 +64,12 @@ func OpenEmulator(c *config.Config, opts Options) (*Emulator, error) {
 	opts.setDefaults()
 	if opts.Real == nil {
 		opts.Real = clock.Wall
+	}
+	opts.probe = func(ctx context.Context) rest.Probe {
+		if x := control.Watching(ctx); x != nil {
+			return x
+		}
+		return nil
 	}
 	e := &Emulator{conf: c, opts: opts, log: opts.Logger}
 	seed, err := readSeed(c.Emulator.Seed)

@@ -292,7 +292,7 @@ func TestEmulatorSeed(t *testing.T) {
 	t.Run("CTL-53", func(t *testing.T) {
 		e := emulator(t)
 		e.want("POST", controls+"/clock/freeze", `{}`, 200)
-		e.want("POST", controls+"/seed", seed, 200, `"streams":1,"apps":1,"tasks":0,"records":2,"buckets":0,"faults":1`)
+		e.want("POST", controls+"/seed", seed, 200, `"streams":1,"apps":1,"tasks":0,"records":2,"faults":1`)
 		e.want("POST", controls+"/seed", seed, 409, "CTL.Conflict", "projects[0].streams[0]: stream orders of project p exists")
 		e.want("POST", controls+"/seed?existing=skip", seed, 200, `"streams":0`)
 		e.want("POST", controls+"/seed?existing=replace", seed, 200, `"streams":1`)

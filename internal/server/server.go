@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"disd/internal/api"
+	"disd/internal/api/rest"
 	"disd/internal/auth"
 	"disd/internal/auth/audit"
 	"disd/internal/auth/policy"
@@ -64,7 +65,8 @@ type Options struct {
 	PasswordCost int             // see auth.Options
 	Tick         time.Duration   // how often transfer tasks are looked after, default 1 s
 
-	identities *identities // of an emulator, which outlive its resets; nil for its own
+	probe      func(context.Context) rest.Probe // of an emulator
+	identities *identities                      // of an emulator, which outlive its resets; nil for its own
 }
 
 // Quotas are the limits of the cloud, which hold unless quota.mode is off. Zero
@@ -178,7 +180,7 @@ func (s *Server) open() error {
 
 		Identities: ids.dir, Verifier: s.verifier(ids.dir), Policies: policy.Open(s.db, ids.dir), Audit: trail,
 
-		Now: s.opts.Now, Sleep: s.opts.Clock.Sleep, Logger: s.log, Registry: s.registry(),
+		Now: s.opts.Now, Sleep: s.opts.Clock.Sleep, Probe: s.opts.probe, Logger: s.log, Registry: s.registry(),
 		Profiling: s.conf.Profiling,
 		MaxBody:   s.conf.Limits.Body, MaxBodies: s.conf.Limits.Bodies, MaxAnswers: s.conf.Limits.Answers,
 		MaxRecord: s.opts.MaxRecord, EmptyWait: s.conf.EmptyWait,

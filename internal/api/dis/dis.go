@@ -151,8 +151,8 @@ func (s *Service) consumerOperations() []rest.Operation {
 
 func (s *Service) recordOperations() []rest.Operation {
 	return []rest.Operation{
-		{Method: "POST", Path: "/v2/{project}/records", Name: "SendRecords", Do: s.records.put, Data: true, Proto: true},
-		{Method: "GET", Path: "/v2/{project}/records", Name: "ConsumeRecords", Do: s.records.get, Data: true, Proto: true},
+		{Method: "POST", Path: "/v2/{project}/records", Name: "SendRecords", Do: s.records.put, Data: true, Proto: true, Aims: true},
+		{Method: "GET", Path: "/v2/{project}/records", Name: "ConsumeRecords", Do: s.records.get, Data: true, Proto: true, Aims: true},
 		{Method: "GET", Path: "/v2/{project}/cursors", Name: "ShowCursor", Do: s.records.showCursor},
 		{Method: "GET", Path: "/v2/{project}/files/{file}/state", Name: "ShowFileState", Do: s.records.showFile},
 

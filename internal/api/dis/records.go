@@ -100,13 +100,16 @@ func (s *recordCalls) put(c *rest.Call) (rep rest.Reply, err error) {
 		return rest.Reply{}, putError(err)
 	}
 	st, info, err := s.namedStream(c, policy.PutRecords, u.request.StreamName, u.request.StreamID)
+	if err != nil && c.Watched() {
+		err = field.First(c.Probe.Aim(uploadTarget(c, u, nil)), err)
+	}
 	if err != nil {
 		return rest.Reply{}, err
 	}
 	if err := u.fill(s.maxRecord(info)); err != nil {
 		return rest.Reply{}, err
 	}
-	if err := st.Put(c.Context(), u.puts, u.outcomes); err != nil {
+	if err := s.store(c, st, u); err != nil {
 		return rest.Reply{}, notFound(c, info.Name, err)
 	}
 	if len(u.infos) > 0 {
@@ -220,6 +223,9 @@ func (s *recordCalls) putReply(c *rest.Call, u *uploader) rest.Reply {
 		u.results[i] = codec.PutResult{Partition: o.Partition, Seq: o.Seq}
 		if o.Err != nil {
 			u.results[i].Code, u.results[i].Message = s.faults.of(o.Err)
+			if spoiled := (*spoiledError)(nil); errors.As(o.Err, &spoiled) {
+				u.results[i].Code, u.results[i].Message = spoiled.code, spoiled.message
+			}
 		}
 	}
 	memory := s.pools.Get(putReplySize(len(u.results)))
@@ -243,11 +249,14 @@ func (s *recordCalls) get(c *rest.Call) (rep rest.Reply, err error) {
 	if err := field.First(err, limErr); err != nil {
 		return rest.Reply{}, err
 	}
-	st, info, err := s.namedStream(c, policy.GetRecords, "", at.StreamID)
+	id, err := parsePartition(at.Partition)
+	if err == nil && c.Watched() {
+		err = c.Probe.Aim(rest.Target{Project: c.Project, Stream: at.StreamName, StreamID: at.StreamID, Partitions: []int32{id}})
+	}
 	if err != nil {
 		return rest.Reply{}, err
 	}
-	id, err := parsePartition(at.Partition)
+	st, info, err := s.namedStream(c, policy.GetRecords, "", at.StreamID)
 	if err != nil {
 		return rest.Reply{}, err
 	}
@@ -256,6 +265,9 @@ func (s *recordCalls) get(c *rest.Call) (rep rest.Reply, err error) {
 	}
 	log, err := st.Log(id)
 	if err != nil {
+		return rest.Reply{}, partitionError(c, info, id, err)
+	}
+	if log, err = s.visible(c, log); err != nil {
 		return rest.Reply{}, partitionError(c, info, id, err)
 	}
 	delayed, err := s.await(c.Context(), st, log, at.Seq)
@@ -284,6 +296,9 @@ func (s *recordCalls) get(c *rest.Call) (rep rest.Reply, err error) {
 	}
 	st.Took(id, dataSize(chunk.Records))
 	s.monitor.Get(info.ID, id, c.Start.Elapsed(), len(chunk.Records), dataSize(chunk.Records), delayed)
+	if c.Watched() {
+		c.Probe.Count(len(chunk.Records), 0)
+	}
 	at.Type, at.Issued = cursor.AtSequence, s.now().UnixMilli()
 	at.Seq += storage.Seq(len(chunk.Records))
 	rep = s.getReply(c, chunk.Records, s.cursors.Seal(at))
@@ -400,6 +415,9 @@ func (s *recordCalls) showCursor(c *rest.Call) (rest.Reply, error) {
 	}
 	log, err := st.Log(id)
 	if err := field.First(info.Running(), err); err != nil {
+		return rest.Reply{}, partitionError(c, info, id, err)
+	}
+	if log, err = s.visible(c, log); err != nil {
 		return rest.Reply{}, partitionError(c, info, id, err)
 	}
 	at, err := want.Resolve(c.Context(), log, s.now(), time.Duration(info.Retention)*time.Hour)

@@ -20,6 +20,7 @@ type Call struct {
 	Query     Query
 	Body      []byte // whole and decompressed, where the operation has one
 	Proto     bool   // it speaks protobuf (PB-1)
+	Probe     Probe  // nil but in an emulator
 
 	w  http.ResponseWriter
 	in incoming

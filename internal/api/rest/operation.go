@@ -31,6 +31,7 @@ type Operation struct {
 	WithBody bool // has a body though it is no POST or PUT (E50)
 	Reads    bool // changes nothing though it is no GET
 	Proto    bool // speaks protobuf too
+	Aims     bool // tells the probe itself what it is about
 	Data     bool // one of a flow of many, not worth an entry in the audit log
 }
 

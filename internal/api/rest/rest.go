@@ -4,6 +4,7 @@
 package rest
 
 import (
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -41,6 +42,9 @@ type Options struct {
 	Logger    *slog.Logger
 	MaxBody   int64 // bytes of one request body, also when decompressed
 	MaxBodies int64 // bytes of all bodies in memory
+
+	// Probe returns what watches a request, nil for nothing; not required.
+	Probe func(context.Context) Probe
 }
 
 // A Server makes handlers of operations. All methods may be called at any time.
@@ -69,6 +73,11 @@ func (s *Server) Handler(op Operation) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c := Call{Request: r, w: w, in: incoming{ReadCloser: r.Body}, ID: newRequestID(), Start: clock.Start()}
 		r.Body = &c.in
+		if s.opts.Probe != nil {
+			if c.Probe = s.opts.Probe(r.Context()); c.Probe != nil {
+				c.Probe.Begin(op.Name, c.ID)
+			}
+		}
 		rep, err := s.guarded(&op, &c)
 		code := "ok"
 		if err != nil {
@@ -115,6 +124,11 @@ func (s *Server) run(op *Operation, c *Call) (Reply, error) {
 	}
 	if op.hasBody() {
 		if c.Body, err = bodies.plain(lease, c.Header, c.Body); err != nil {
+			return Reply{}, err
+		}
+	}
+	if c.Probe != nil && !op.Aims && (op.Service == DIS || op.Service == Identity) {
+		if err := c.aim(); err != nil {
 			return Reply{}, err
 		}
 	}
