@@ -206,6 +206,9 @@ func (s *Set) GetID(id string) (*Stream, error) {
 	if st := s.byID[id]; st != nil {
 		return st, nil
 	}
+	if len(id) != catalog.IDLength { // a name, by those who take either
+		return nil, ErrStreamNotFound
+	}
 	for _, damage := range s.damaged { // whose id is not known may have this one
 		return nil, damage
 	}

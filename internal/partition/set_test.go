@@ -457,8 +457,10 @@ func TestDamagedStream(t *testing.T) {
 	if _, err := b.GetID("0000000000000000000"); !errors.As(err, &damage) {
 		t.Errorf("an id that may be the damaged stream's: %v", err)
 	}
-	if _, err := b.Get("p", "c"); err != ErrStreamNotFound {
-		t.Errorf("a stream that does not exist: %v", err)
+	_, byName := b.Get("p", "c")
+	_, byID := b.GetID("c")
+	if byName != ErrStreamNotFound || byID != ErrStreamNotFound {
+		t.Errorf("a stream that does not exist: %v, %v", byName, byID)
 	}
 	if _, err := b.Create(t.Context(), "p", "a", 1, Settings{Type: Common, DataType: Blob, Retention: 24}); err != ErrStreamExists {
 		t.Errorf("a stream in place of the damaged one: %v", err)
