@@ -14,32 +14,33 @@ import (
 // Errors of requests. A DeniedError, which wraps ErrDenied, says more, but only to
 // the operator.
 var (
-	// ErrDenied is a request without credentials, or with wrong ones (C-25).
+	// ErrDenied is returned for a request without credentials or with wrong ones (C-25).
 	ErrDenied = errors.New("authentication failed")
-	// ErrLogin is a login that was refused, for whatever reason (E1-R3).
+	// ErrLogin is returned for a login that is refused, whatever the reason is (E1-R3).
 	ErrLogin = errors.New("login refused")
-	// ErrProject is a project the caller cannot enter (C-13, C-26).
+	// ErrProject is returned when the caller cannot enter the project (C-13, C-26).
 	ErrProject = errors.New("project is not the caller's")
-	// ErrForbidden is a right the caller does not have (C-12, A-7, A-11).
+	// ErrForbidden is returned when the caller does not have the right (C-12, A-7, A-11).
 	ErrForbidden = errors.New("not permitted")
-	// ErrTooLarge is a signed body of more than MaxSignedBody bytes.
+	// ErrTooLarge is returned when a signed body has more than MaxSignedBody bytes (C-21).
 	ErrTooLarge = errors.New("signed body is too large")
-	// ErrBlacklisted is an address with too many failures.
+	// ErrBlacklisted is returned while an address has too many failures.
 	ErrBlacklisted = errors.New("too many authentication failures")
-	// ErrNotFound is a token or an access key that does not exist, or is not of
-	// the caller's domain (E52, E59).
+	// ErrNotFound is returned when a token or an access key does not exist or is
+	// not of the caller's domain (E52, E59).
 	ErrNotFound = errors.New("no such token or key")
 )
 
 // Errors of administration.
 var (
-	// ErrExists is a name or id that is taken.
+	// ErrExists is returned when a name or an id is taken.
 	ErrExists = errors.New("identity exists")
-	// ErrUnknown is a domain, project, user or key that does not exist.
+	// ErrUnknown is returned when a domain, project, user or key does not exist.
 	ErrUnknown = errors.New("identity does not exist")
-	// ErrFixed is a change of what the configuration says.
+	// ErrFixed is returned when a call would change an identity that the
+	// configuration defines.
 	ErrFixed = errors.New("identity is of the configuration")
-	// ErrKeyQuota is a third access key of one user.
+	// ErrKeyQuota is returned when a user has two access keys already.
 	ErrKeyQuota = errors.New("user has two access keys")
 )
 
