@@ -81,7 +81,7 @@ func (d *Directory) Login(in Login) (Token, string, error) {
 		old, err = d.ReadToken(in.Token)
 		t.User, t.mark = old.User, old.mark
 		if err == nil && !old.Expires.IsZero() {
-			t.Expires = old.Expires // E1-R6
+			t.Expires = old.Expires // the new token ends with the old one (E1-R6)
 		}
 	default:
 		err = errors.New("no method but one of password and token is known") // theirs might be a misplaced secret

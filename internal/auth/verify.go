@@ -100,7 +100,7 @@ func (v *Verifier) count(r *http.Request, err error) error {
 }
 
 func (v *Verifier) begin(r *http.Request) (*Check, error) {
-	if token := r.Header.Get("X-Auth-Token"); token != "" { // C-15
+	if token := r.Header.Get("X-Auth-Token"); token != "" { // a token beats a signature (C-15)
 		t, err := v.dir.ReadToken(token)
 		return &Check{v: v, r: r, principal: t.principal()}, err
 	}

@@ -13,15 +13,15 @@ import (
 
 // Errors of positions.
 var (
-	// ErrType is an unknown kind of position.
+	// ErrType is returned when the kind of position is unknown.
 	ErrType = errors.New("invalid cursor type")
-	// ErrSequence is a sequence number that is missing or not a number.
+	// ErrSequence is returned when a sequence number is missing or no number.
 	ErrSequence = errors.New("invalid sequence number")
-	// ErrRange is a sequence number that a partition does not hold; it comes as
-	// a RangeError.
+	// ErrRange is returned, as a RangeError, when a partition does not hold the
+	// sequence number.
 	ErrRange = errors.New("sequence number out of range")
-	// ErrTimestamp is a time older than the retention; it comes as a
-	// TimestampError.
+	// ErrTimestamp is returned, as a TimestampError, when a time is older than
+	// the retention.
 	ErrTimestamp = errors.New("timestamp is expired")
 )
 

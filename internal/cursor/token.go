@@ -20,9 +20,9 @@ import (
 
 // Errors of cursors.
 var (
-	// ErrCursor is a cursor that this server did not issue, or not in this form.
+	// ErrCursor is returned when this server did not issue the cursor in this form.
 	ErrCursor = errors.New("invalid cursor")
-	// ErrCursorExpired is a cursor older than Lifetime.
+	// ErrCursorExpired is returned when a cursor is older than Lifetime.
 	ErrCursorExpired = errors.New("expired cursor")
 )
 

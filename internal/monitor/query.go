@@ -10,7 +10,7 @@ import (
 var (
 	ErrLabel  = errors.New("invalid metrics label")
 	ErrPeriod = errors.New("invalid monitoring period")
-	// ErrTooOld is a period that is longer than seven days or began before them.
+	// ErrTooOld is returned when a period is longer than seven days or began before them.
 	ErrTooOld = errors.New("monitoring period longer than seven days")
 )
 
@@ -65,7 +65,7 @@ func (q *Query) lookup(name string) (label, bool) {
 		l, ok := partitionLabels[name]
 		return l, ok
 	}
-	l, ok := streamLabels[strings.Replace(name, "controll_", "control_", 1)] // E32-N2
+	l, ok := streamLabels[strings.Replace(name, "controll_", "control_", 1)] // the reference spells two labels so (E32-N2)
 	return l, ok
 }
 
@@ -89,7 +89,7 @@ func (q *Query) Check(now time.Time) error {
 
 // Series answers a checked query, a series for each label, oldest point first.
 func (m *Monitor) Series(streamID string, q Query) ([][]Point, error) {
-	from, to := q.From-q.From%60, min(q.To, m.now().Unix()) // M-14
+	from, to := q.From-q.From%60, min(q.To, m.now().Unix()) // an end in the future counts as now (M-14)
 	samples, err := m.samples(streamID, q.Partition, from, to)
 	if err != nil {
 		return nil, err

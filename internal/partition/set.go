@@ -485,7 +485,7 @@ func (c *Change) apply(set *Settings) {
 	assign(&set.Retention, c.Retention)
 	assign(&set.DataType, c.DataType)
 	if set.DataType == Blob && c.DataType != nil && c.Schema == nil {
-		set.Schema = "" // E8-R2
+		set.Schema = "" // a change to BLOB drops the schema (E8-R2)
 	}
 	assign(&set.Schema, c.Schema)
 	assign(&set.AutoScale, c.AutoScale)

@@ -7,27 +7,28 @@ import (
 
 // Errors of input: the caller asked for something that cannot be.
 var (
-	// ErrInvalid is a value outside its documented range.
+	// ErrInvalid is returned when a value is outside its documented range.
 	ErrInvalid = errors.New("invalid")
-	// ErrNotFound is a log that does not exist (any more).
+	// ErrNotFound is returned when a log does not exist or exists no more.
 	ErrNotFound = errors.New("log not found")
-	// ErrExists is a log that exists already.
+	// ErrExists is returned when a log exists already.
 	ErrExists = errors.New("log exists")
-	// ErrTrimmed is a sequence number older than what is kept.
+	// ErrTrimmed is returned when a sequence number is older than what is kept.
 	ErrTrimmed = errors.New("sequence number is no longer kept")
-	// ErrBeyond is a sequence number larger than the next one to be given.
+	// ErrBeyond is returned when a sequence number is larger than the next one to
+	// be given.
 	ErrBeyond = errors.New("sequence number was not given yet")
 )
 
 // Errors of operation: the engine could not do it now.
 var (
-	// ErrUnknown is a write or sync that failed half-way: the records may or
-	// may not be kept. It is never retried on the same file.
+	// ErrUnknown is returned when a write or a sync failed half-way: the records may
+	// or may not be kept. The engine never tries again on the same file.
 	ErrUnknown = errors.New("outcome unknown")
-	// ErrUnavailable is a definite refusal, nothing was stored: the disk is
-	// full or broken, or the engine is closing.
+	// ErrUnavailable is returned when nothing was stored, because the disk is full or
+	// broken, or the engine is closing.
 	ErrUnavailable = errors.New("storage unavailable")
-	// ErrBusy is a definite refusal because too many bytes wait to be
+	// ErrBusy is returned when nothing was stored, because too many bytes wait to be
 	// written. Trying again a little later is expected to work.
 	ErrBusy = errors.New("storage busy")
 )

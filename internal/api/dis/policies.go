@@ -82,7 +82,7 @@ type ruleReply struct {
 
 type listPoliciesReply struct {
 	StreamID    string      `json:"stream_id"`
-	StreamIDOld string      `json:"streamId"` // E10-N1
+	StreamIDOld string      `json:"streamId"` // SDKs read the other spelling (E10-N1)
 	Rules       []ruleReply `json:"rules"`
 }
 

@@ -153,7 +153,7 @@ func checkTags(in []tag) ([]partition.Tag, error) {
 }
 
 func checkTagKey(key string) error {
-	if strings.HasPrefix(key, "_sys_") { // T-7
+	if strings.HasPrefix(key, "_sys_") { // the prefix is reserved (T-7)
 		return field.Invalid("tags.key", "must not begin with _sys_")
 	}
 	if n := utf8.RuneCountInString(key); n < 1 || n > maxTagKey {

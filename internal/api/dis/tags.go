@@ -175,7 +175,7 @@ func (s *tagCalls) removeTags(c *rest.Call, in []tag) (rest.Reply, error) {
 	}
 	return s.editTags(st, func(tags []partition.Tag) ([]partition.Tag, error) {
 		return slices.DeleteFunc(tags, func(have partition.Tag) bool {
-			return slices.ContainsFunc(in, func(t tag) bool { // E40-R3
+			return slices.ContainsFunc(in, func(t tag) bool { // a value that is given must agree too (E40-R3)
 				return string(t.Key) == have.Key && (t.Value == "" || string(t.Value) == have.Value)
 			})
 		}), nil
@@ -390,7 +390,7 @@ func (e condition) matches(tags []partition.Tag) bool {
 		return false
 	}
 	return len(e.Values) == 0 || slices.ContainsFunc(e.Values, func(v rest.Text) bool {
-		if part, ok := strings.CutPrefix(string(v), "*"); ok { // T-14
+		if part, ok := strings.CutPrefix(string(v), "*"); ok { // the value need only contain the rest (T-14)
 			return strings.Contains(tags[i].Value, part)
 		}
 		return string(v) == tags[i].Value

@@ -341,7 +341,7 @@ func (s *Service) createTemporaryKey(c *rest.Call) (rest.Reply, error) {
 		return rest.Reply{}, err
 	}
 	if len(in.Auth.Identity.Methods) != 1 || in.Auth.Identity.Methods[0] != "token" {
-		return rest.Reply{}, auth.ErrLogin // E57-R2
+		return rest.Reply{}, auth.ErrLogin // no method but a token (E57-R2)
 	}
 	if token.ID == "" {
 		token.ID = rest.Text(c.Header.Get("X-Auth-Token"))

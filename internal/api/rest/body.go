@@ -103,7 +103,7 @@ func (s *bodies) plain(h *Lease, header http.Header, body []byte) ([]byte, error
 	case len(encodings) == 0:
 		return body, nil
 	case len(encodings) > 1:
-		return nil, ErrMediaType // Z-1
+		return nil, ErrMediaType // a body has at most one encoding (Z-1)
 	case h == nil:
 		return s.codec.Decompress(nil, encodings[0], "", body)
 	}
