@@ -14,7 +14,7 @@ GOLANGCI = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # go test, which also notes in bin/ran what rules of the contract the tests proved.
 PROVE = go run ./test/rules test
 
-.PHONY: build test race rules mutants lint fuzz crash transfer transfer-dws carbon crash-transfer slow vuln e2e conformance bench bench-quick bench-short bench-compare image image-check clean
+.PHONY: build test race rules mutants lint fuzz crash transfer transfer-dws carbon parquet crash-transfer slow vuln e2e conformance bench bench-quick bench-short bench-compare image image-check clean
 
 build:
 	$(GOBUILD) -o bin/disd ./cmd/disd
@@ -63,6 +63,15 @@ transfer: build
 # no PostgreSQL.
 transfer-dws: build
 	DISD_BINARY=$(CURDIR)/bin/disd $(PROVE) transfer-dws -count=1 -timeout 0 -v ./test/dws -args -cycles $(CYCLES)
+
+# Parquet files, filtered by PyArrow, Polars and DuckDB. Skipped with the reason where
+# they cannot be installed; the first run downloads about 100 MB.
+parquet:
+	@python=$(CURDIR)/test/parquet/build/bin/python; \
+	$$python -c 'import duckdb, polars, pyarrow' 2>/dev/null || \
+	{ python3 -m venv test/parquet/build && $$python -m pip install -q -r test/parquet/requirements.txt; } >/dev/null 2>&1 || \
+	{ echo "parquet: skipped: needs python3 with venv, and PyPI"; exit 0; }; \
+	$(PROVE) parquet -count=1 -v ./test/parquet -args -python $$python
 
 # CarbonData files, read by CarbonData's own SDK. Skipped with the reason where there
 # is no JDK or Maven; the first run downloads about 160 MB.
