@@ -34,7 +34,7 @@ var mayImport = map[string][]string{
 		"internal/auth", "internal/auth/audit", "internal/auth/certs", "internal/auth/policy",
 		"internal/cursor", "internal/cursor/group", "internal/monitor", "internal/partition", "internal/quota",
 		"internal/transfer", "internal/transfer/filestore", "internal/transfer/kind", "internal/transfer/s3store",
-		"internal/transfer/dli", "internal/transfer/dws", "internal/transfer/hbase", "internal/transfer/mrs",
+		"internal/transfer/dli", "internal/transfer/dws", "internal/transfer/hbase", "internal/transfer/memstore", "internal/transfer/mrs",
 		"internal/transfer/obs", "internal/transfer/opentsdb",
 		"internal/storage/catalog", "internal/storage/catalog/file", "internal/storage/memory", "internal/storage/segment", "internal/storage/vfs",
 	},
@@ -87,6 +87,7 @@ var mayImport = map[string][]string{
 	"internal/transfer/format/text":    {"internal/transfer/format"},
 	"internal/transfer/hbase":          {"internal/transfer/kind"},
 	"internal/transfer/kind":           {"internal/schema"},
+	"internal/transfer/memstore":       {"internal/transfer/kind"},
 	"internal/transfer/mrs":            {"internal/transfer/kind"},
 	"internal/transfer/obs": {
 		"internal/transfer/format", "internal/transfer/format/carbon", "internal/transfer/format/parquet", "internal/transfer/format/text",

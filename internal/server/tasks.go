@@ -10,13 +10,14 @@ import (
 	"disd/internal/config"
 	"disd/internal/partition"
 	"disd/internal/storage/catalog"
-	"disd/internal/storage/vfs"
+	"disd/internal/storage/memory"
 	"disd/internal/transfer"
 	"disd/internal/transfer/dli"
 	"disd/internal/transfer/dws"
 	"disd/internal/transfer/filestore"
 	"disd/internal/transfer/hbase"
 	"disd/internal/transfer/kind"
+	"disd/internal/transfer/memstore"
 	"disd/internal/transfer/mrs"
 	"disd/internal/transfer/obs"
 	"disd/internal/transfer/opentsdb"
@@ -31,7 +32,7 @@ func (s *Server) openTasks(keys *auth.Keyring) error {
 			return err
 		}
 	}
-	buckets, err := OpenBuckets(s.conf)
+	buckets, err := s.openBuckets()
 	if err != nil {
 		return err
 	}
@@ -86,6 +87,16 @@ type Buckets interface {
 	kind.Archive
 }
 
+// openBuckets opens what stands in for OBS: where records are in memory and nothing is
+// configured, buckets in memory, whose bytes count as those of records (CTL-54).
+func (s *Server) openBuckets() (Buckets, error) {
+	engine, inMemory := s.engine.(*memory.Engine)
+	if !inMemory || s.conf.BucketsDir() != "" || s.conf.Transfer.OBS.Endpoint != "" {
+		return OpenBuckets(s.conf)
+	}
+	return memstore.Open(memstore.Options{Take: engine.Take, Lend: s.conf.Auth.Mode == auth.ModeOpen, Now: s.opts.Now}), nil
+}
+
 // OpenBuckets opens what stands in for OBS: an object store, or a directory whose
 // directories are buckets.
 func OpenBuckets(c *config.Config) (Buckets, error) {
@@ -95,7 +106,7 @@ func OpenBuckets(c *config.Config) (Buckets, error) {
 	if dir := c.BucketsDir(); dir != "" {
 		return filestore.Open(filestore.Options{Dir: dir}), nil
 	}
-	return filestore.Open(filestore.Options{FS: vfs.NewMem()}), nil // no buckets at all
+	return memstore.Open(memstore.Options{}), nil // no buckets at all
 }
 
 // openObjectStore opens the configured object store with an access key of its own

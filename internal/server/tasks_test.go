@@ -6,6 +6,7 @@ import (
 
 	"disd/internal/auth"
 	"disd/internal/config"
+	"disd/internal/storage"
 	"disd/internal/transfer/filestore"
 	"disd/internal/transfer/kind"
 )
@@ -36,5 +37,27 @@ func TestAgencies(t *testing.T) { // 4.2 agency_name, DIS.4335
 		if tt.known && (err != nil || store != own) || !tt.known && !errors.Is(err, kind.ErrAgency) {
 			t.Errorf("%+v: %v, %v", tt, store, err)
 		}
+	}
+}
+
+// TestBucketsInMemory: with records in memory an OBS task has its bucket, in mode open
+// and without more configuration, and what it delivers counts as records do.
+func TestBucketsInMemory(t *testing.T) { // CTL-54
+	c := config.Default()
+	c.Engine = "memory"
+	s := open(t, c)
+	defer s.Close()
+	must(t, s, "POST", "/v2/p/streams", `{"stream_name":"s","partition_count":1}`)
+	must(t, s, "POST", "/v2/p/streams/s/transfer-tasks", `{"destination_type":"OBS","obs_destination_descriptor":
+		{"task_name":"t","agency_name":"a","obs_bucket_path":"nobody-made-it","deliver_time_interval":30}}`)
+	buckets, err := s.openBuckets()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := buckets.Bucket(t.Context(), "b"); err != nil {
+		t.Fatal(err)
+	}
+	if err := buckets.Put(t.Context(), "b", "k", make([]byte, c.Storage.Memory)); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("an object as large as storage.memory: %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package transfer
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"disd/internal/storage"
 	"disd/internal/storage/catalog"
@@ -79,4 +80,41 @@ func SetVersion(db catalog.Store, version int) (n int, err error) {
 		return nil
 	})
 	return n, err
+}
+
+// SpellNames notes the names of tasks as an older version did: by stream id, in the
+// directory as it was spelled, and none as distinct.
+func SpellNames(db catalog.Store, dirs map[string]string) {
+	db.Update(func(tx catalog.Tx) error {
+		var rows []Task
+		tasks.Each(tx, nil, func(_ catalog.Key, row Task) error {
+			rows = append(rows, row)
+			return nil
+		})
+		for _, row := range rows {
+			row.Distinct = false
+			tasks.Put(tx, row.key(), row)
+		}
+		noted := make(map[string]string) // stream id, name
+		names.Each(tx, nil, func(key catalog.Key, owners []nameOwner) error {
+			for _, o := range owners {
+				noted[o.StreamID] = strings.ReplaceAll(key[2], rowID(rows, o.StreamID)+"-", "")
+			}
+			return nil
+		})
+		names.Clear(tx, nil)
+		for id, name := range noted {
+			names.Put(tx, catalog.Key{"b", dirs[id], name}, []nameOwner{{id, "t"}})
+		}
+		return nil
+	})
+}
+
+func rowID(rows []Task, streamID string) string {
+	for _, row := range rows {
+		if row.StreamID == streamID {
+			return row.ID
+		}
+	}
+	return "none"
 }

@@ -2,12 +2,14 @@ package transfer_test
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
+	"disd/internal/field"
 	"disd/internal/transfer/dli"
 	"disd/internal/transfer/dws"
 	"disd/internal/transfer/hbase"
@@ -170,6 +172,24 @@ func TestVariants(t *testing.T) {
 		k, err := kinds.Find(d)
 		if err != nil || k.ErrorDir != name {
 			t.Errorf("%s: %v, %v", name, k, err)
+		}
+	}
+}
+
+// TestLargeDescriptor: what a task leaves in the catalog is bounded, whatever its kind.
+func TestLargeDescriptor(t *testing.T) {
+	for name, w := range whole {
+		typ := kinds[slices.IndexFunc(kinds, func(k kind.Kind) bool { return k.ErrorDir == name })].Type
+		large := json.RawMessage(w.members + strings.Repeat(" ", 1<<20))
+		_, err := kinds.Parse(typ, large)
+		_, updateErr := kinds.ParseUpdate(typ, large)
+		for _, err := range []error{err, updateErr} {
+			if wrong := (*field.Error)(nil); !errors.As(err, &wrong) || !strings.HasSuffix(wrong.Field, "_destination_descriptor") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if _, err := kinds.Parse(typ, large[:1<<20]); err != nil {
+			t.Errorf("%s of 1 MiB: %v", name, err)
 		}
 	}
 }

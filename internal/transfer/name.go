@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -68,13 +69,43 @@ func (t *Tasks) template(row *Task) string {
 	return t.opts.FileName
 }
 
+// nameKey is where the names of a task's files are noted: by the directory as it is
+// in keys, however it was spelled.
+func nameKey(root, dir, name string) catalog.Key {
+	return catalog.Key{root, below.ReplaceAllString(kind.Key(dir), ""), name}
+}
+
+// respell moves notes to the directory that they mean. Tasks that there are take
+// their names anew: two may have had the same ones in two spellings.
+func respell(tx catalog.Tx, live map[nameOwner]bool) error {
+	moved := make(map[string][]nameOwner) // by the old key
+	keys := make(map[string]catalog.Key)
+	err := names.Each(tx, nil, func(key catalog.Key, owners []nameOwner) error {
+		if id := strings.Join(key, "\x00"); !slices.Equal(key, nameKey(key[0], key[1], key[2])) {
+			moved[id], keys[id] = owners, slices.Clone(key)
+		}
+		return nil
+	})
+	for _, id := range slices.Sorted(maps.Keys(moved)) {
+		key := keys[id]
+		gone := slices.DeleteFunc(moved[id], func(o nameOwner) bool { return live[o] })
+		to := nameKey(key[0], key[1], key[2])
+		owners, _, err1 := names.Get(tx, to)
+		err = errors.Join(err, err1, names.Delete(tx, key))
+		if len(gone) > 0 && err == nil {
+			err = names.Put(tx, to, append(owners, gone...))
+		}
+	}
+	return err
+}
+
 // claim takes the names of a task's files. When they are another one's, it makes
 // the task distinct, or has both share them.
 func (t *Tasks) claim(tx catalog.Tx, row *Task, settings kind.Settings, s kind.Stream, share bool) error {
 	root, dir := settings.Directory()
 	mine := nameOwner{row.StreamID, row.Name}
 	for root != "" {
-		key := catalog.Key{root, below.ReplaceAllString(dir, ""), kind.ForTask(t.template(row), s, row.Name, row.ID)}
+		key := nameKey(root, dir, kind.ForTask(t.template(row), s, row.Name, row.ID))
 		owners, taken, err := names.Get(tx, key)
 		switch {
 		case err != nil:
@@ -93,10 +124,19 @@ func (t *Tasks) claim(tx catalog.Tx, row *Task, settings kind.Settings, s kind.S
 // template was changed. Tasks from before names were noted keep those they have.
 func (t *Tasks) claimAll() error {
 	all := t.live()
-	slices.SortFunc(all, func(a, b *task) int { return cmp.Compare(a.row.Created, b.row.Created) })
+	slices.SortFunc(all, func(a, b *task) int {
+		return cmp.Or(cmp.Compare(a.row.Created, b.row.Created), cmp.Compare(a.row.Order, b.row.Order))
+	})
+	live := make(map[nameOwner]bool)
+	for _, k := range all {
+		live[nameOwner{k.streamID, k.name}] = true
+	}
 	claim := func(tx catalog.Tx) error {
 		noted, err := names.Any(tx, nil)
 		if err != nil {
+			return err
+		}
+		if err := respell(tx, live); err != nil {
 			return err
 		}
 		for _, k := range all {

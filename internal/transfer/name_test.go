@@ -75,6 +75,7 @@ func TestNames(t *testing.T) {
 		{"a stream that was deleted and made again", owner{"p", "2", "a-b", "c", ""}, func(r *rig) { r.tasks.Delete("1", "c") }, plain + " " + apart},
 		{"after a restart", owner{"p", "2", "a", "b-c", ""}, func(r *rig) { r.open(r.disk) }, plain + " " + apart},
 		{"another directory", owner{"p", "2", "a", "b-c", `,"file_prefix":"x"`}, nil, plain + " x/" + plain},
+		{"the same directory in another spelling", owner{"q", "2", "a-b", "c", `,"file_prefix":"x//"`}, nil, "x/" + plain + " x/" + apart},
 		{"perhaps the same directory", owner{"p", "2", "a", "b-c", `,"file_prefix":"2017/10"`}, nil, plain + " 2017/10/" + apart},
 		{"a task that was deleted and made again", owner{"p", "1", "a-b", "c", ""}, func(r *rig) { r.tasks.Delete("1", "c") },
 			plain + " a-b-c-shardId-0000000000-1-1.txt"},
@@ -85,6 +86,10 @@ func TestNames(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t, 1)
+			one := one
+			if strings.Contains(tt.second.members, "x//") {
+				one.members = `,"file_prefix":"x"`
+			}
 			r.add(one)
 			r.write(one)
 			if tt.before != nil {
@@ -162,5 +167,60 @@ func TestNamesChange(t *testing.T) {
 				t.Errorf("after another start: distinct: %s, want %s", got, want)
 			}
 		})
+	}
+}
+
+// TestOldSpelling: two tasks of an older version have one directory in two spellings;
+// after the next start the younger one has names of its own. Those of a task that is
+// gone stay taken.
+func TestOldSpelling(t *testing.T) {
+	r := newRig(t, 1)
+	first, second := owner{"p", "1", "a", "t", `,"file_prefix":"x"`}, owner{"q", "2", "a", "t", `,"file_prefix":"x/"`}
+	third, fourth := owner{"p", "3", "b", "t", `,"file_prefix":"y/"`}, owner{"p", "4", "b", "t", `,"file_prefix":"y"`}
+	r.add(first)
+	r.advance(time.Second)
+	r.add(second)
+	r.add(third)
+	if err := r.tasks.Delete("3", "t"); err != nil {
+		t.Fatal(err)
+	}
+	transfer.SpellNames(r.db, map[string]string{"1": "x", "2": "x/", "3": "y/"})
+	r.open(r.disk)
+	r.add(fourth)
+	for _, o := range []owner{first, second, fourth} {
+		r.write(o)
+	}
+	var keys []string
+	for _, key := range slices.Sorted(maps.Keys(objects(t, r.disk))) {
+		keys = append(keys, taskID.ReplaceAllString(key, "-ID-shardId"))
+	}
+	want := "[x/a-t-ID-shardId-0000000000-0-0.txt x/a-t-shardId-0000000000-0-0.txt y/b-t-ID-shardId-0000000000-0-0.txt]"
+	slices.Sort(keys)
+	if fmt.Sprint(keys) != want {
+		t.Errorf("objects %v, want %s", keys, want)
+	}
+}
+
+// TestOrder: tasks that are made in the same millisecond are listed as they were made.
+func TestOrder(t *testing.T) {
+	r := newRig(t, 1)
+	var want []string
+	for _, name := range []string{"b", "c", "a"} {
+		r.add(owner{"p", "1", "s", name, ""})
+		want = append(want, name)
+	}
+	for range 2 {
+		all, err := r.tasks.List("1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, s := range all {
+			got = append(got, s.Name)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("listed %v, want %v", got, want)
+		}
+		r.open(r.disk)
 	}
 }

@@ -758,6 +758,37 @@ func TestDirectoryOfTheRecord(t *testing.T) {
 	}
 }
 
+// TestPowerCut: a log has lost records that a task had delivered, or was about to. What
+// gets their numbers is delivered.
+func TestPowerCut(t *testing.T) { // D-12
+	for _, begun := range []bool{false, true} {
+		r := newRig(t, 1)
+		r.create("")
+		r.put(0, "a0", "a1")
+		r.round()
+		r.put(0, "a2", "a3")
+		if begun {
+			r.open(errfs.Wrap(r.disk, errfs.From(0)))
+		}
+		r.round()
+		r.engine = memory.Open(memory.Options{Now: r.clock})
+		if err := r.engine.Create(t.Context(), storage.LogID{Stream: streamID}); err != nil {
+			t.Fatal(err)
+		}
+		r.put(0, "a0", "a1")
+		r.open(r.disk)
+		r.put(0, "B2", "B3", "B4")
+		r.advance(time.Minute)
+		r.round()
+		if got := objects(t, r.disk)["s-t-shardId-0000000000-2-4.txt"]; got != "B2\nB3\nB4\n" {
+			t.Errorf("begun %t: objects %v", begun, objects(t, r.disk))
+		}
+		if p := r.status().Partitions[0]; p.Next != 5 || p.Last != 4 {
+			t.Errorf("begun %t: %+v", begun, p)
+		}
+	}
+}
+
 // TestExpansion: a batch is as large as what its records become, not as they came in.
 func TestExpansion(t *testing.T) { // D-6
 	r := newRig(t, 1)
@@ -776,6 +807,27 @@ func TestExpansion(t *testing.T) { // D-6
 	}
 	if slices.Sort(sizes); fmt.Sprint(sizes) != "[80002 80002 80002 80002 80002]" {
 		t.Errorf("objects of %v bytes", sizes)
+	}
+}
+
+// TestManyDirectories: a batch that is split becomes no more files than fit.
+func TestManyDirectories(t *testing.T) { // OBS-3, D-6
+	r := newRig(t, 1)
+	r.opts.MaxBytes = 100_000
+	r.stream.DataType = "JSON"
+	r.open(r.disk)
+	r.create(`,"partition_format":"yyyy/MM/dd/HH/mm","processing_schema":{"timestamp_name":"at","timestamp_type":"Timestamp"}`)
+	for i := range 30 {
+		r.put(0, fmt.Sprintf(`{"at":%d}`, 1_577_934_245_000+int64(i)*60_000))
+	}
+	r.advance(30 * time.Second)
+	r.tasks.Pass()
+	if n := len(objects(t, r.disk)); n < 10 || n > 15 {
+		t.Errorf("a batch became %d files", n)
+	}
+	r.round()
+	if n := len(objects(t, r.disk)); n != 30 {
+		t.Errorf("%d files, want 30", n)
 	}
 }
 

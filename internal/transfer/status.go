@@ -44,7 +44,7 @@ func (t *Tasks) List(streamID string) ([]Status, error) {
 		}
 	}
 	slices.SortFunc(list, func(a, b Status) int {
-		return cmp.Or(cmp.Compare(a.Created, b.Created), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(a.Order, b.Order), cmp.Compare(a.Created, b.Created), cmp.Compare(a.Name, b.Name))
 	})
 	return list, nil
 }

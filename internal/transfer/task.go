@@ -32,7 +32,8 @@ type Task struct {
 	ID         string          `json:"id"`
 	StreamID   string          `json:"stream_id"`
 	Name       string          `json:"name"`
-	Created    int64           `json:"created"` // ms
+	Created    int64           `json:"created"`         // ms
+	Order      int64           `json:"order,omitempty"` // of creation within the stream, 0 for tasks of older versions
 	Descriptor kind.Descriptor `json:"descriptor"`
 	Secret     []byte          `json:"secret,omitempty"` // what the descriptor hides, encrypted
 	Revision   int             `json:"revision"`         // counts changes of the descriptor
@@ -242,6 +243,13 @@ func (t *Tasks) Create(ctx context.Context, streamID string, d kind.Descriptor) 
 			}
 		}
 		if err := t.claim(tx, &k.row, m.settings, stream, false); err != nil {
+			return err
+		}
+		k.row.Order = 1
+		if err := tasks.Each(tx, catalog.Key{streamID}, func(_ catalog.Key, other Task) error {
+			k.row.Order = max(k.row.Order, other.Order+1)
+			return nil
+		}); err != nil {
 			return err
 		}
 		return tasks.Put(tx, k.row.key(), k.row)

@@ -164,7 +164,36 @@ func Open(opts Options) (*Tasks, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := t.setBack(); err != nil {
+		return nil, err
+	}
 	return t, t.claimAll()
+}
+
+// setBack moves tasks back that stand beyond the end of a log: the loss of power took
+// records that they had read, and their numbers will be given again. It must be done,
+// durably, before anything is appended.
+func (t *Tasks) setBack() error {
+	for _, k := range t.live() {
+		for _, r := range k.all() {
+			log, err := t.opts.Logs.Open(context.Background(), storage.LogID{Stream: k.streamID, Partition: r.partition})
+			if err != nil {
+				continue // the partition has expired, or says what is wrong when it is read
+			}
+			_, next := log.Bounds()
+			p := r.position
+			if p.Next <= next && (r.intent == nil || r.intent.Last < next) {
+				continue
+			}
+			d := t.newDelivery(k, r, log)
+			d.logger().Error("a transfer task is set back: records that it had read were lost unsynced", "from", p.Next, "to", min(p.Next, next))
+			p.Next, p.Last, p.Start = min(p.Next, next), min(p.Last, next-1), min(p.Start, next)
+			if err := d.update(p, nil, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (t *Tasks) publish(k *task) {

@@ -138,6 +138,10 @@ func sizeOf(records []storage.Record) (size int64) {
 const overhead = 128
 
 // take takes memory, if there is as much.
+// Take reserves bytes of Max for something beside the records, or gives them back when
+// n is negative, which does not fail. Beyond Max it returns storage.ErrUnavailable.
+func (e *Engine) Take(n int64) error { return e.take(n) }
+
 func (e *Engine) take(size int64) error {
 	if used := e.used.Add(size); e.max > 0 && used > e.max {
 		e.used.Add(-size)

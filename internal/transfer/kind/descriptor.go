@@ -164,13 +164,21 @@ func (s Set) ParseUpdate(t Type, raw json.RawMessage) (Descriptor, error) {
 	return d, nil
 }
 
+// maxDescriptor bounds what is kept of a task, in bytes: descriptors stay in the
+// catalog and in memory, and a schema of 4096 columns is far smaller.
+const maxDescriptor = 1 << 20
+
 func (s Set) read(t Type, raw json.RawMessage) (Descriptor, error) {
 	kinds := s.of(t)
 	if len(kinds) == 0 {
 		return Descriptor{}, s.unknown()
 	}
+	name := strings.ToLower(string(t)) + "_destination_descriptor"
 	if blank(raw) {
-		return Descriptor{}, field.Invalid(strings.ToLower(string(t))+"_destination_descriptor", "is required")
+		return Descriptor{}, field.Invalid(name, "is required")
+	}
+	if len(raw) > maxDescriptor {
+		return Descriptor{}, field.Invalid(name, "is larger than 1 MiB")
 	}
 	members, err := readObject(s.Fields(t), raw)
 	return Descriptor{t, members}, err

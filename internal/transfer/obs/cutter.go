@@ -26,14 +26,26 @@ type cutter struct {
 	files    []*file
 	byDir    map[string]*file
 	size     int64 // of all tables
+	each     int64 // of a table without rows
+	spent    bool  // the files were made, and let go
 }
 
+// fileSize is what a file takes without rows: in memory, in the intent and as a
+// request of its own. columnSize is what a column adds.
+const (
+	fileSize   = 8 << 10
+	columnSize = 128
+)
+
 func newCutter(s *settings, b *kind.Batch) (*cutter, error) {
-	form, err := s.form(b.Target.Stream, b.Version)
+	form, columns, err := s.form(b.Target.Stream, b.Version)
 	if err != nil {
 		return nil, err
 	}
-	return &cutter{settings: s, batch: b, whole: s.whole(b), form: form, byDir: make(map[string]*file)}, nil
+	return &cutter{
+		settings: s, batch: b, whole: s.whole(b), form: form, byDir: make(map[string]*file),
+		each: fileSize + int64(columns)*columnSize,
+	}, nil
 }
 
 // Add implements kind.Form: it puts a record into its file.
@@ -50,6 +62,9 @@ func (c *cutter) Add(r storage.Record) error {
 		f = &file{Part: part, table: c.form.Table()}
 	}
 	before := f.table.Size()
+	if len(f.records) == 0 && len(c.files) > 0 { // one file there is always
+		before -= c.each
+	}
 	if err := f.table.Append(r.Data); err != nil {
 		return err
 	}

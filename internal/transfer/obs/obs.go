@@ -89,14 +89,14 @@ func (s *settings) columnar() bool { return s.FileType == parquetFile || s.FileT
 
 // representable demands a schema that the files can stand for.
 func (s *settings) representable(st kind.Stream) error {
-	_, err := s.form(st, parquet.Version)
+	_, _, err := s.form(st, parquet.Version)
 	return err
 }
 
-// form returns the form of files, by a version of the rules.
-func (s *settings) form(st kind.Stream, version int) (form format.Form, err error) {
+// form returns the form of files, by a version of the rules, and its number of columns.
+func (s *settings) form(st kind.Stream, version int) (form format.Form, columns int, err error) {
 	if !s.columnar() {
-		return text.New(s.delimiter()), nil
+		return text.New(s.delimiter()), 0, nil
 	}
 	schema, err := format.Parse(st.Schema)
 	switch {
@@ -107,9 +107,9 @@ func (s *settings) form(st kind.Stream, version int) (form format.Form, err erro
 		form = parquet.New(schema, version)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", kind.ErrSchema, err)
+		return nil, 0, fmt.Errorf("%w: %w", kind.ErrSchema, err)
 	}
-	return form, nil
+	return form, schema.Root.Leaves, nil
 }
 
 // extensions are those of the files that belong together, in the order in which they
@@ -192,7 +192,8 @@ func (k *sink) Deliver(ctx context.Context, b kind.Batch) (kind.Receipt, error) 
 	if err != nil {
 		return kind.Receipt{}, fmt.Errorf("%w: %w", kind.ErrRefused, err)
 	}
-	for _, f := range files {
+	for i, f := range files {
+		files[i] = nil // one file at a time is in memory
 		if err := k.put(ctx, &b, f); err != nil {
 			return kind.Receipt{}, err
 		}
@@ -217,7 +218,8 @@ func (k *sink) put(ctx context.Context, b *kind.Batch, f *file) error {
 
 // cut returns the files of a batch: those of its form, or new ones if it has none.
 func (k *sink) cut(b *kind.Batch) ([]*file, error) {
-	if c, ok := b.Form.(*cutter); ok {
+	if c, ok := b.Form.(*cutter); ok && !c.spent {
+		c.spent = true
 		return c.files, nil
 	}
 	c, err := newCutter(k.settings, b)

@@ -83,12 +83,14 @@ func (d *disk) heal() {
 // ErrUnavailable is not, and one of unknown outcome is or is not; after it nothing
 // more is written.
 func TestFaults(t *testing.T) {
+	path, _ := sample(t)
+	whole := imageOf(t, path)
 	for _, kind := range []string{"write", "half a write", "write that is done", "sync"} {
 		unknown := 0
 		for n, more := 0, true; more; n++ {
 			t.Run(fmt.Sprintf("%s %d", kind, n), func(t *testing.T) {
 				var fate error
-				more, fate = oneFault(t, kind, n)
+				more, fate = oneFault(t, whole.write(t), kind, n)
 				if errors.Is(fate, storage.ErrUnknown) {
 					unknown++
 				}
@@ -103,11 +105,10 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-const faultyUpdates = 4
+const faultyUpdates = 2
 
 // oneFault returns whether the fault was met, and what the update it met was told.
-func oneFault(t *testing.T, kind string, n int) (met bool, fate error) {
-	path, _ := sample(t)
+func oneFault(t *testing.T, path, kind string, n int) (met bool, fate error) {
 	db, err := Open(path)
 	if err != nil {
 		t.Fatal(err)
