@@ -120,8 +120,10 @@ func (r *rig) scale() {
 func (r *rig) open(disk vfs.FS) {
 	r.Helper()
 	opts := r.opts
-	opts.DB, opts.Streams, opts.Logs, opts.Now, opts.Logger = r.db, r, r.engine, r.clock, slog.New(slog.DiscardHandler)
-	opts.Real = r.clock
+	opts.DB, opts.Streams, opts.Logs, opts.Now, opts.Real = r.db, r, r.engine, r.clock, r.clock
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
 	if opts.Kinds == nil {
 		opts.Kinds = kinds
 	}
@@ -755,6 +757,33 @@ func TestDirectoryOfTheRecord(t *testing.T) {
 	}
 	if got := objects(t, r.disk); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("delivered\n%v want\n%v", got, want)
+	}
+}
+
+// TestTrouble: whoever reads the log, or asks, learns why a task fails, which task and
+// which stream it is: also when a batch is diverted at once.
+func TestTrouble(t *testing.T) { // DLI-45
+	for _, retry := range []string{"0", "7200"} {
+		r := newRig(t, 1)
+		var log bytes.Buffer
+		r.opts.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		d := &table{err: errors.New("closed for repairs")}
+		r.load(d, `,"retry_duration":`+retry)
+		r.put(0, "1,2")
+		r.round()
+		for _, want := range []string{"task=t", "stream=s", "project=p", "partition=0", "closed for repairs"} {
+			if !strings.Contains(log.String(), want) {
+				t.Errorf("retry_duration %s: the log has no %s: %s", retry, want, &log)
+			}
+		}
+		d.err = nil
+		r.put(0, "3,4")
+		r.advance(time.Minute)
+		r.round()
+		s := r.status()
+		if p := s.Partitions[0]; s.State != transfer.Running || p.Attempts != 0 || !strings.Contains(p.LastError, "closed for repairs") || p.Failed == 0 {
+			t.Errorf("retry_duration %s: after the next success: %+v", retry, s)
+		}
 	}
 }
 
