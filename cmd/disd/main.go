@@ -28,6 +28,7 @@ const usage = `Usage: disd <command> [flags]
 
   serve        serve the DIS API
   emulator     serve it for tests, with a clock, faults and snapshots to control
+  ctl          control an emulator: its clock, faults, snapshots and more
   inspect      show what a data directory holds, and what is damaged in it
   verify-dump  check what transfer tasks wrote against their manifests
   health       exit with 0 if the server on --listen is ready
@@ -59,6 +60,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = serve(ctx, args[1:], stderr)
 	case "emulator":
 		err = emulate(ctx, args[1:], stderr)
+	case "ctl":
+		err = ctl(ctx, args[1:], stdout, stderr)
 	case "inspect":
 		err = inspect(args[1:], stdout, stderr)
 	case "verify-dump":
