@@ -15,7 +15,7 @@ type committer struct {
 	active  *commitFile
 	gen     *generation // content of active
 	group   uint64      // number of the next group
-	durable uint64      // number of the last group on stable storage
+	missing bool        // the data directory was not there last time
 }
 
 // run writes one group after the other, each with
@@ -95,6 +95,10 @@ func (c *committer) take() (p *pending, roll bool) {
 func (c *committer) commit(p *pending) {
 	p.encoding.Wait()
 	p.describe()
+	if err := c.checkPresent(); err != nil {
+		c.fail(p, err, nil)
+		return
+	}
 	if err := c.makeRoom(p.g.size()); err != nil {
 		c.fail(p, fmt.Errorf("%w: %w", storage.ErrUnavailable, err), c.ifActive(err))
 		return
@@ -106,6 +110,20 @@ func (c *committer) commit(p *pending) {
 	used := c.publish(p)
 	close(p.done)
 	c.afterwards(p.room - used)
+}
+
+// checkPresent returns an error while the data directory is gone, and logs when that
+// begins and ends: nothing may be acknowledged that only an open file has.
+func (c *committer) checkPresent() error {
+	err := c.present()
+	switch {
+	case err != nil && !c.missing:
+		c.opt.Logger.Error("appends are refused, the data directory is gone", "error", err)
+	case err == nil && c.missing:
+		c.opt.Logger.Info("the data directory is back")
+	}
+	c.missing = err != nil
+	return err
 }
 
 // ifActive returns err if it left an active file behind, which is then not to
@@ -185,7 +203,7 @@ func (c *committer) nextFile() (*commitFile, error) {
 func (c *committer) write(p *pending) error {
 	file := c.active
 	p.g.dir, p.g.file, p.g.base = c.dirID, file.number, file.base
-	p.g.number, p.g.durable = c.group, c.durable
+	p.g.number, p.g.durable = c.group, c.durable.Load()
 	p.g.put(p.head)
 	write := file.f.WriteSync
 	if c.opt.Sync != SyncAlways {
@@ -194,8 +212,9 @@ func (c *committer) write(p *pending) error {
 	if err := write(p.extents, file.pos); err != nil {
 		return err
 	}
+	first := file.pos == 0
 	file.dirty = c.opt.Sync != SyncAlways
-	if file.dirty && p.control() {
+	if file.dirty && (first || p.control()) {
 		if err := file.f.Sync(); err != nil {
 			return err
 		}
@@ -203,8 +222,15 @@ func (c *committer) write(p *pending) error {
 	}
 	file.pos += p.g.size()
 	file.size = max(file.size, file.pos)
+	if first {
+		// From here on the loss of the whole file is noticed.
+		err := c.marks.update(func(m *marks) { m.file, m.size, m.group = file.number, file.size, c.group })
+		if err != nil {
+			return err
+		}
+	}
 	if !file.dirty {
-		c.durable = c.group
+		c.durable.Store(c.group)
 		c.stats.syncs.Add(1)
 	}
 	c.group++
@@ -222,7 +248,8 @@ func (c *committer) syncActive() error {
 	if err := file.f.Sync(); err != nil {
 		return err
 	}
-	file.dirty, c.durable = false, c.group-1
+	file.dirty = false
+	c.durable.Store(c.group - 1)
 	c.stats.syncs.Add(1)
 	return nil
 }

@@ -17,7 +17,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"sync"
 
@@ -36,7 +35,7 @@ type Engine struct {
 	*shared
 	committer *committer
 	flusher   *flusher
-	lock      io.Closer
+	locks     locks
 	// the goroutines, in the order they end
 	committing, flushing sync.WaitGroup
 	// closed, in this order, by Close
@@ -126,8 +125,19 @@ func (e *Engine) Health() error {
 	if err := e.healthLocked(); err != nil {
 		return err
 	}
+	if err := e.present(); err != nil {
+		return err
+	}
 	return e.space.health(healthyRoom + e.opt.flushRoom() + block)
 }
+
+// Identity returns the identity of the data directory, random and never 0 nor
+// changed.
+func (e *Engine) Identity() uint64 { return e.dirID }
+
+// Durable returns the number of the last group of appends and changes that is known
+// to be on stable storage. It grows, and costs nothing.
+func (e *Engine) Durable() uint64 { return e.durable.Load() }
 
 // Close implements storage.Engine.
 func (e *Engine) Close() error {
@@ -146,7 +156,7 @@ func (e *Engine) Close() error {
 	for _, c := range e.files() {
 		err = errors.Join(err, c.close())
 	}
-	return errors.Join(err, e.lock.Close())
+	return errors.Join(err, e.marks.update(func(m *marks) { m.group = e.durable.Load() }), e.marks.close(), e.locks.close())
 }
 
 // files returns the commit log files the engine holds, when nothing runs any

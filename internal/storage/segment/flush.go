@@ -140,6 +140,9 @@ func (f *flusher) maintain() error {
 func (f *flusher) attempt(last bool) (w work, o outcome) {
 	w = f.collect()
 	w.last = last
+	if err := f.present(); err != nil {
+		return w, outcome{flush: err, file: err}
+	}
 	// The committer may be waiting: give it a file first if there is one.
 	// If not, there may be one after the flush.
 	first := f.provide()
@@ -332,7 +335,7 @@ func unfinished(gens []*generation, jobs []*job) (rest []*generation) {
 // manifest returns what is true once everything but rest is written and all
 // removed logs of w but kept are deleted.
 func (f *flusher) manifest(w *work, rest []*generation, kept []*log) *manifest {
-	m := &manifest{dir: f.dirID, file: f.first, group: f.flushed}
+	m := &manifest{dir: f.dirID, file: f.first, group: f.flushed, mark: uint32(f.marks.number())}
 	for _, g := range w.gens {
 		m.group = max(m.group, g.next)
 		for _, c := range g.files {

@@ -64,15 +64,12 @@ func Inspect(fs vfs.FS, dir string) (*Report, error) {
 	if !slices.Contains(names, manifestName) {
 		return nil, fmt.Errorf("%s: no data directory, there is no %s: %w", dir, manifestName, errNotExist)
 	}
-	lock, err := fs.Lock(dir + "/LOCK")
+	f, err := Read(Options{FS: fs, Dir: dir})
 	if err != nil {
 		return nil, err
 	}
-	defer lock.Close()
-	r, err := recoverDir(fs, dir)
-	if err != nil {
-		return nil, err
-	}
+	defer f.Close()
+	r := f.r
 	in := &inspection{r: r, report: &Report{Damage: r.damage}, expected: map[string]bool{}}
 	in.commitLog()
 	for _, l := range r.logs {
@@ -199,10 +196,10 @@ func (in *inspection) strays(dir string) error {
 			if err := in.strays(path.Join(dir, sub)); err != nil {
 				return err
 			}
-		case dir == "" && (n == "LOCK" || n == manifestName):
+		case dir == "" && (n == lockName || n == manifestName || n == marksName):
 		case dir == "" && strings.HasSuffix(n, ".damaged"):
 			in.report.Commit = append(in.report.Commit, CommitReport{File: name, Damaged: true})
-		case dir == "" && n == manifestName+".tmp", strings.Contains(dir, "/") && isSegmentName(n):
+		case dir == "" && n == manifestName+".tmp", dir == "" && n == marksName+".tmp", strings.Contains(dir, "/") && isSegmentName(n):
 			in.report.Stray = append(in.report.Stray, name)
 		default:
 			in.report.Unknown = append(in.report.Unknown, name)

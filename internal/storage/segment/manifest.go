@@ -12,7 +12,7 @@ import (
 const (
 	manifestName    = "manifest"
 	manifestMagic   = 0x4E414D64 // "dMAN"
-	manifestVersion = 1
+	manifestVersion = 2 // 1 had no marks
 	manifestHeader  = 64
 	logHeader       = 64
 	spanSize        = 32
@@ -25,11 +25,13 @@ const (
 // manifest says what the segment files hold for sure, and where the commit log
 // goes on from there.
 type manifest struct {
-	dir   uint64 // the data directory's identity, random
-	file  uint64 // commit log files below this number are not needed
-	group uint64 // number of the next group, unless the commit log has it
-	log   uint64 // number of the next log, unless the commit log has it
-	logs  []logState
+	version uint16 // that was read; the current one is written
+	dir     uint64 // the data directory's identity, random
+	file    uint64 // commit log files below this number are not needed
+	group   uint64 // number of the next group, unless the commit log has it
+	log     uint64 // number of the next log, unless the commit log has it
+	mark    uint32 // lower half of the number of the newest mark
+	logs    []logState
 }
 
 // logState is one log in the manifest.
@@ -72,6 +74,7 @@ func (m *manifest) append(b []byte) []byte {
 	le.PutUint64(h[32:], m.log)
 	le.PutUint64(h[40:], uint64(len(body)))
 	le.PutUint32(h[48:], uint32(len(m.logs)))
+	le.PutUint32(h[52:], m.mark)
 	le.PutUint32(h[56:], checksum(body))
 	le.PutUint32(h[60:], checksum(h[:60]))
 	return b
@@ -117,7 +120,7 @@ func parseManifest(b []byte) (*manifest, error) {
 		return nil, errMagic
 	case checksum(h[:60]) != le.Uint32(h[60:]):
 		return nil, errChecksum
-	case le.Uint16(h[4:]) != manifestVersion:
+	case le.Uint16(h[4:]) < 1, le.Uint16(h[4:]) > manifestVersion:
 		return nil, errVersion
 	case uint64(len(body)) != le.Uint64(h[40:]):
 		return nil, errShort
@@ -125,10 +128,12 @@ func parseManifest(b []byte) (*manifest, error) {
 		return nil, errChecksum
 	}
 	m := &manifest{
-		dir:   le.Uint64(h[8:]),
-		file:  le.Uint64(h[16:]),
-		group: le.Uint64(h[24:]),
-		log:   le.Uint64(h[32:]),
+		version: le.Uint16(h[4:]),
+		dir:     le.Uint64(h[8:]),
+		file:    le.Uint64(h[16:]),
+		group:   le.Uint64(h[24:]),
+		log:     le.Uint64(h[32:]),
+		mark:    le.Uint32(h[52:]),
 	}
 	for range le.Uint32(h[48:]) {
 		s, rest, err := parseLogState(body)

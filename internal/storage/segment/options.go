@@ -63,6 +63,11 @@ type Options struct {
 	// IdleFlush is how long nothing is appended before the records in memory
 	// go to their segments; 0 means 10 s, less than 0 means never.
 	IdleFlush time.Duration
+	// Catalog returns the number of the last commit of the catalog that
+	// describes the logs; it grows from process to process. It is kept with
+	// the marks, so that an older catalog is noticed. It must not wait for
+	// anything. nil means that there is no catalog.
+	Catalog func() uint64
 	// Now is the clock that append times are taken from, nil for time.Now.
 	Now func() time.Time
 	// Rand is where the identity of a new directory comes from, nil for

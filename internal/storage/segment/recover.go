@@ -3,7 +3,6 @@ package segment
 import (
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"path"
 	"slices"
@@ -18,9 +17,11 @@ type recovery struct {
 	fs      vfs.FS
 	dir     string
 	m       *manifest
+	marks   *marks // nil if a version without them wrote the directory
 	logs    map[uint64]*log
 	removed []*log
 	files   []*commitLog // all of them, by number
+	first   uint64       // files below are not needed, or not there
 	group   uint64       // the next one
 	log     uint64       // number of the next log
 	damage  []*storage.CorruptError
@@ -50,7 +51,14 @@ func recoverDir(fs vfs.FS, dir string) (*recovery, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &recovery{fs: fs, dir: dir, m: m, logs: map[uint64]*log{}, group: m.group, log: m.log}
+	k, err := readMarks(fs, dir)
+	if err == nil {
+		err = checkMarks(dir, m, k)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r := &recovery{fs: fs, dir: dir, m: m, marks: k, first: m.file, logs: map[uint64]*log{}, group: m.group, log: m.log}
 	for i := range m.logs {
 		r.load(&m.logs[i])
 	}
@@ -60,6 +68,7 @@ func recoverDir(fs vfs.FS, dir string) (*recovery, error) {
 	if err := r.replay(); err != nil {
 		return nil, err
 	}
+	r.compare()
 	for _, l := range r.logs {
 		r.settle(l)
 	}
@@ -248,10 +257,42 @@ func (r *recovery) replayFile(c *commitLog, limit, durable uint64) (more bool, e
 	return true, nil
 }
 
-// end returns where the last group ends.
-func (c *commitLog) end() int64 {
-	last := &c.groups[len(c.groups)-1]
-	return last.pos + last.size()
+// compare notes what the marks know of and the commit log does not have. What
+// comes next gets a number that shows the gap.
+func (r *recovery) compare() {
+	k := r.marks
+	if k == nil {
+		return
+	}
+	c := r.file(k.file)
+	switch {
+	case k.file < r.m.file && r.group > k.group:
+		return
+	case k.file < r.m.file:
+		c = &commitLog{number: k.file, name: r.dir + "/" + manifestName}
+		r.lost(c, 0, fmt.Sprintf("is older than the marks: commits up to %d are missing", k.group))
+	case c == nil:
+		c = &commitLog{number: k.file, name: r.dir + "/" + commitName(k.file)}
+		r.lost(c, 0, "file is missing")
+		r.first = k.file + 1
+	case c.size < k.size:
+		r.lost(c, c.size, fmt.Sprintf("file was cut, it had %d bytes", k.size))
+	case r.group <= k.group:
+		r.lost(c, 0, fmt.Sprintf("commits up to %d are missing", k.group))
+	default:
+		return
+	}
+	r.group = max(r.group, k.group) + 1
+}
+
+// file returns the commit log file of that number, nil if it is not there.
+func (r *recovery) file(number uint64) *commitLog {
+	for _, c := range r.files {
+		if c.number == number {
+			return c
+		}
+	}
+	return nil
 }
 
 // report notes damage of c.
@@ -262,10 +303,13 @@ func (r *recovery) report(c *commitLog, offset int64, reason string) *storage.Co
 	return err
 }
 
-// lostGroups notes that groups were lost at offset. Every log may have had
-// records in them, until its next batch shows that it had none.
-func (r *recovery) lostGroups(c *commitLog, offset int64) {
-	err := r.report(c, offset, "commits are missing")
+// lostGroups notes that groups were lost at offset.
+func (r *recovery) lostGroups(c *commitLog, offset int64) { r.lost(c, offset, "commits are missing") }
+
+// lost notes damage that any log may have had records in, until its next batch
+// shows that it had none.
+func (r *recovery) lost(c *commitLog, offset int64, reason string) {
+	err := r.report(c, offset, reason)
 	for _, l := range r.logs {
 		l.suspect = &place{c.number, offset}
 		l.lost = err
@@ -402,137 +446,4 @@ func (r *recovery) oldDamage(l *log) *storage.CorruptError {
 		at, name, end = max(at, s.next), s.name, s.end
 	}
 	return &storage.CorruptError{File: name, Offset: end, Reason: fmt.Sprintf("records from %d on are missing", at)}
-}
-
-// Open opens the directory o.Dir, which is made if it does not exist, and
-// recovers what an earlier engine left there. It fails with vfs.ErrLocked
-// when another engine has it open, and with a CorruptError when the manifest
-// is damaged.
-func Open(o Options) (*Engine, error) {
-	o, err := o.withDefaults()
-	if err != nil {
-		return nil, err
-	}
-	if err := vfs.MkdirSync(o.FS, path.Dir(o.Dir), path.Base(o.Dir)); err != nil {
-		return nil, err
-	}
-	lock, err := o.FS.Lock(o.Dir + "/LOCK")
-	if err != nil {
-		return nil, err
-	}
-	e, err := open(o, lock)
-	if err != nil {
-		return nil, errors.Join(err, lock.Close())
-	}
-	return e, nil
-}
-
-func open(o Options, lock io.Closer) (*Engine, error) {
-	if err := createManifest(o); err != nil {
-		return nil, err
-	}
-	r, err := recoverDir(o.FS, o.Dir)
-	if err != nil {
-		return nil, err
-	}
-	if err := r.sync(); err != nil {
-		return nil, err
-	}
-	for _, d := range r.damage {
-		o.Logger.Error("damage found", "error", d)
-	}
-	e := r.engine(o, lock)
-	e.committing.Go(func() { e.committer.run(e.stopCommit) })
-	e.flushing.Go(func() { e.flusher.run(e.stopFlush) })
-	signal(e.kick)
-	return e, nil
-}
-
-// createManifest makes an empty directory a data directory.
-func createManifest(o Options) error {
-	names, err := o.FS.ReadDir(o.Dir)
-	if err != nil || slices.Contains(names, manifestName) {
-		return err
-	}
-	for _, n := range names {
-		if _, ok := parseCommitName(n); ok {
-			return &storage.CorruptError{File: o.Dir + "/" + manifestName, Reason: "file is missing"}
-		}
-	}
-	id := make([]byte, 8)
-	if _, err := io.ReadFull(o.Rand, id); err != nil {
-		return err
-	}
-	m := &manifest{dir: le.Uint64(id), file: 1, group: 1, log: 1}
-	return m.write(o.FS, o.Dir)
-}
-
-// sync makes sure that what was found is there after a power loss, too: the
-// process that wrote it may have died before its sync.
-func (r *recovery) sync() error {
-	for _, c := range r.files {
-		if c.applied == 0 {
-			continue
-		}
-		f, err := r.fs.OpenFile(c.name, vfs.Write)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(f.Sync(), f.Close()); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// engine returns an engine that goes on from what was found. The old commit
-// log files form one generation, which is flushed at once; they are not
-// appended to.
-func (r *recovery) engine(o Options, lock io.Closer) *Engine {
-	s := &shared{
-		opt: o, dirID: r.m.dir,
-		wake: make(chan struct{}, 1), kick: make(chan struct{}, 1),
-		ids: map[storage.LogID]*log{}, nextLog: r.log, committedLog: r.log,
-		removed: r.removed, want: wantNow,
-		arena: arena{size: int(min(chunkSize, o.CommitLogSize)), large: int(o.Large)},
-	}
-	s.cond.L = &s.mu
-	s.space = space{free: s.freeLocked, logger: o.Logger}
-	e := &Engine{
-		shared:    s,
-		committer: &committer{shared: s, group: r.group, durable: r.group - 1},
-		flusher:   &flusher{shared: s, first: r.m.file, flushed: r.m.group, fileNumber: r.m.file},
-		lock:      lock, stopCommit: make(chan struct{}), stopFlush: make(chan struct{}),
-	}
-	for _, l := range r.removed {
-		l.s = s
-	}
-	gen := &generation{next: r.group}
-	for _, c := range r.files {
-		e.flusher.fileNumber = max(e.flusher.fileNumber, c.number+1)
-		f := &commitFile{number: c.number, name: c.name, size: c.size, damaged: c.damaged}
-		if len(c.groups) > 0 {
-			gen.files = append(gen.files, f)
-		} else {
-			e.flusher.free = append(e.flusher.free, f)
-		}
-	}
-	for _, l := range r.logs {
-		l.s, l.born, l.given, l.givenTime = s, true, l.next, l.time
-		l.sealed = len(l.tail)
-		if l.sealed > 0 {
-			gen.logs = append(gen.logs, l)
-			l.owedSealed = o.flushRoom()
-			for i := range l.tail {
-				l.owedSealed += o.flushSize(int64(len(l.tail[i].data)))
-			}
-			s.space.set(l.owedSealed)
-		}
-		s.ids[l.id] = l
-	}
-	if len(gen.files) > 0 {
-		s.sealed = append(s.sealed, gen)
-		s.resting = true // what was read to recover is garbage after its flush
-	}
-	return e
 }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"disd/internal/storage"
+	"disd/internal/storage/vfs"
 )
 
 // How urgently the committer wants another commit log file.
@@ -21,10 +22,13 @@ type shared struct {
 	// Never changed.
 	opt   Options
 	dirID uint64
+	lock  vfs.Lock // of the directory
+	marks *markFile
 	wake  chan struct{} // to the committer: there is a group, or roll is set
 	kick  chan struct{} // to the flusher: there is something to do
 
-	stats counters // atomic
+	stats   counters      // atomic
+	durable atomic.Uint64 // number of the last group on stable storage
 
 	mu       sync.Mutex
 	cond     sync.Cond // spare, down or repairing changed
@@ -69,6 +73,14 @@ func (s *shared) logLocked(id storage.LogID) (*log, error) {
 		return nil, fmt.Errorf("%w: %s", storage.ErrNotFound, id)
 	}
 	return l, nil
+}
+
+// present returns nil if the data directory is where it was opened.
+func (s *shared) present() error {
+	if err := s.lock.Held(); err != nil {
+		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
+	}
+	return nil
 }
 
 // freeLocked returns the bytes on the disk that may be set aside for appends.

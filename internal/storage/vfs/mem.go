@@ -25,7 +25,7 @@ type Mem struct {
 	capacity int64 // bytes, 0 = no end
 	used     int64 // bytes, by files that have a name
 	root     *memDir
-	locks    map[string]bool
+	locks    map[node]bool
 }
 
 // A node is a *memFile or a *memDir. nil stands for none.
@@ -59,7 +59,7 @@ type memFile struct {
 
 // NewMem returns an empty disk without limit.
 func NewMem() *Mem {
-	return &Mem{root: newMemDir(), locks: map[string]bool{}}
+	return &Mem{root: newMemDir(), locks: map[node]bool{}}
 }
 
 // SetCapacity bounds the bytes that can be allocated; 0 means no bound.
@@ -158,7 +158,7 @@ func (m *Mem) Clone() *Mem {
 	c := cloner{}
 	return &Mem{
 		Block: m.Block, capacity: m.capacity, used: m.used,
-		root: c.node(m.root).(*memDir), locks: map[string]bool{},
+		root: c.node(m.root).(*memDir), locks: map[node]bool{},
 	}
 }
 
@@ -400,32 +400,43 @@ func (m *Mem) SyncDir(name string) error {
 }
 
 // Lock implements FS.
-func (m *Mem) Lock(name string) (io.Closer, error) {
+func (m *Mem) Lock(name string) (Lock, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	d, n, err := m.lookupLocked("lock", name)
 	if err != nil {
 		return nil, err
 	}
-	if m.locks[path.Clean(name)] {
+	if n == nil {
+		n = newMemFile()
+		d.do(dirOp{name: path.Base(name), what: n})
+	}
+	if m.locks[n] {
 		return nil, pathError("lock", name, ErrLocked)
 	}
-	if n == nil {
-		d.do(dirOp{name: path.Base(name), what: newMemFile()})
-	}
-	m.locks[path.Clean(name)] = true
-	return &memLock{m, path.Clean(name)}, nil
+	m.locks[n] = true
+	return &memLock{m, name, n}, nil
 }
 
 type memLock struct {
 	m    *Mem
 	name string
+	n    node
 }
 
 func (l *memLock) Close() error {
 	l.m.mu.Lock()
 	defer l.m.mu.Unlock()
-	delete(l.m.locks, l.name)
+	delete(l.m.locks, l.n)
+	return nil
+}
+
+func (l *memLock) Held() error {
+	l.m.mu.Lock()
+	defer l.m.mu.Unlock()
+	if _, n, err := l.m.lookupLocked("lock", l.name); err != nil || n != l.n {
+		return pathError("lock", l.name, ErrReplaced)
+	}
 	return nil
 }
 

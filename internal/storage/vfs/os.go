@@ -4,7 +4,6 @@ package vfs
 
 import (
 	"errors"
-	"io"
 	"os"
 	"unsafe"
 
@@ -54,9 +53,9 @@ func (osFS) SyncDir(name string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-func (osFS) Lock(name string) (io.Closer, error) {
+func (osFS) Lock(name string) (Lock, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o640)
-	if errors.Is(err, unix.EROFS) {
+	if errors.Is(err, unix.EROFS) || errors.Is(err, unix.EISDIR) {
 		f, err = os.Open(name) // enough for who only reads
 	}
 	if err != nil {
@@ -66,10 +65,31 @@ func (osFS) Lock(name string) (io.Closer, error) {
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		err = ErrLocked
 	}
+	l := &osLock{File: f}
+	if err == nil {
+		// It may have been replaced between open and lock.
+		if err = unix.Fstat(int(f.Fd()), &l.st); err == nil {
+			err = l.Held()
+		}
+	}
 	if err != nil {
 		return nil, errors.Join(&os.PathError{Op: "lock", Path: name, Err: err}, f.Close())
 	}
-	return f, nil
+	return l, nil
+}
+
+type osLock struct {
+	*os.File
+	st unix.Stat_t
+}
+
+func (l *osLock) Held() error {
+	var st unix.Stat_t
+	err := unix.Stat(l.Name(), &st)
+	if errors.Is(err, unix.ENOENT) || err == nil && (st.Dev != l.st.Dev || st.Ino != l.st.Ino) {
+		err = ErrReplaced
+	}
+	return wrap("lock", l.Name(), err)
 }
 
 func (osFS) Free(name string) (int64, error) {

@@ -9,9 +9,13 @@ import (
 	"os"
 )
 
-// ErrLocked is a lock file that another process, or another engine of this
-// one, holds.
+// ErrLocked is a lock that another process, or another engine of this one,
+// holds.
 var ErrLocked = errors.New("locked by another process")
+
+// ErrReplaced is what a lock lies on if that is not what its name leads to any
+// more: it was removed, moved or replaced.
+var ErrReplaced = errors.New("removed or replaced while it is in use")
 
 // A Mode says how OpenFile opens.
 type Mode int
@@ -45,11 +49,20 @@ type FS interface {
 	// end with a slash.
 	ReadDir(name string) ([]string, error)
 	SyncDir(name string) error
-	// Lock takes the lock file name, making it if necessary, until the
-	// result is closed. ErrLocked when it is taken.
-	Lock(name string) (io.Closer, error)
+	// Lock locks the file or directory name until the result is closed. A
+	// file is made if there is nothing of that name. ErrLocked when it is
+	// locked already.
+	Lock(name string) (Lock, error)
 	// Free returns the bytes that can still be allocated below name.
 	Free(name string) (int64, error)
+}
+
+// A Lock keeps others from locking the same file or directory.
+type Lock interface {
+	io.Closer
+	// Held returns ErrReplaced if the name leads to something else by now,
+	// which others can lock. It costs a microsecond.
+	Held() error
 }
 
 // A File is an open file. Writes at different places may be concurrent.

@@ -3,7 +3,6 @@ package errfs
 
 import (
 	"errors"
-	"io"
 	"sync"
 
 	"disd/internal/storage/vfs"
@@ -136,7 +135,7 @@ func (w *faultFS) SyncDir(name string) error {
 	return w.FS.SyncDir(name)
 }
 
-func (w *faultFS) Lock(name string) (io.Closer, error) {
+func (w *faultFS) Lock(name string) (vfs.Lock, error) {
 	if err := w.f.check("lock", name); err != nil {
 		return nil, err
 	}
