@@ -470,7 +470,7 @@ func TestUnknownVersions(t *testing.T) {
 	})
 	c := groupsOf(t, killed)
 	next := func(b []byte, sumAt int) {
-		le.PutUint16(b[4:], 2)
+		le.PutUint16(b[4:], le.Uint16(b[4:])+1)
 		le.PutUint32(b[sumAt:], checksum(b[:sumAt]))
 	}
 	for _, test := range []struct {
@@ -508,4 +508,10 @@ func TestUnknownVersions(t *testing.T) {
 			t.Errorf("%s: %v", test.file, err)
 		}
 	}
+}
+
+// end returns where the last group ends.
+func (c *commitLog) end() int64 {
+	last := &c.groups[len(c.groups)-1]
+	return last.pos + last.size()
 }

@@ -33,6 +33,8 @@ func TestShortInput(t *testing.T) {
 	s := span{base: 0, next: 2, end: 184, time: goldenTime}
 	footer := index{}.add(&header{}, segmentHeader).footer(s)
 	id := putID(storagetest.ID(3))
+	mark := make([]byte, markHeader)
+	(&marks{dir: 1, number: 2, file: 3, size: 4, group: 5, catalog: 6}).put(mark)
 	for _, test := range []struct {
 		name   string
 		b      []byte
@@ -43,9 +45,10 @@ func TestShortInput(t *testing.T) {
 		{"group", commit[:groupHeader], func(b []byte) error { _, err := parseGroup(b); return err }},
 		{"directory", commit[:0xc8], func(b []byte) error { _, err := parseDirectory(&g, b); return err }},
 		{"log id", id[:8+19], func(b []byte) error { _, err := parseID(b); return err }},
-		{"segment", segment[:segmentHeader], func(b []byte) error { _, _, err := parseSegmentStart(b); return err }},
+		{"segment", segment[:segmentHeader], func(b []byte) error { _, _, _, err := parseSegmentStart(b); return err }},
 		{"index", footer[:indexHeader], func(b []byte) error { _, _, err := parseFooter(b, s); return err }},
 		{"manifest", manifest, func(b []byte) error { _, err := parseManifest(b); return err }},
+		{"mark", mark, func(b []byte) error { _, err := parseMarks(b); return err }},
 		{"state of a log", manifest[manifestHeader:], func(b []byte) error { _, _, err := parseLogState(b); return err }},
 	} {
 		if err := test.decode(test.b); err != nil {

@@ -89,6 +89,7 @@ func (f *flusher) sealIdle() {
 	groups := f.stats.groups.Load()
 	if groups != f.idleMark {
 		f.idleMark = groups
+		f.refreshMarks()
 		return
 	}
 	f.mu.Lock()
@@ -101,6 +102,15 @@ func (f *flusher) sealIdle() {
 	f.mu.Unlock()
 	if idle {
 		signal(f.wake)
+	}
+}
+
+// refreshMarks notes how far the commit log is. That it fails is no reason to stop:
+// the next file to begin needs a mark as well.
+func (f *flusher) refreshMarks() {
+	durable := f.durable.Load()
+	if err := f.marks.update(func(m *marks) { m.group = max(m.group, durable) }); err != nil {
+		f.opt.Logger.Warn("the marks are not up to date", "error", err)
 	}
 }
 

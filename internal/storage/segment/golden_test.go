@@ -15,9 +15,9 @@ import (
 	"disd/internal/storage/vfs"
 )
 
-var update = flag.Bool("update", false, "write testdata/v1 anew; only for a format that was never released")
+var update = flag.Bool("update", false, "write testdata/v2 anew; only for a format that was never released")
 
-// goldenRecords are what testdata/v1 holds, in the log storagetest.ID(0).
+// goldenRecords are what testdata/v1 and v2 hold, in the log storagetest.ID(0).
 var goldenRecords = []storage.Record{
 	{Timestamp: 1700000000123, Key: []byte("a key"), Info: []byte{1}, Data: []byte("first record")},
 	{Data: []byte("second")},
@@ -46,8 +46,8 @@ func golden(t *testing.T) (killed, closed *vfs.Mem) {
 
 // goldenFiles says where each state's files are.
 var goldenFiles = map[string][]string{
-	"killed": {"manifest", "commit-0000000000000001.log"},
-	"closed": {"manifest", "8QM3Nt9YTLOWtUVYJhO/0/00000000000000000000.seg"},
+	"killed": {"manifest", "marks", "commit-0000000000000001.log"},
+	"closed": {"manifest", "marks", "8QM3Nt9YTLOWtUVYJhO/0/00000000000000000000.seg"},
 }
 
 // TestGolden compares what the engine writes with testdata, byte by byte.
@@ -59,7 +59,7 @@ func TestGolden(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			file := filepath.Join("testdata/v1", state, name)
+			file := filepath.Join("testdata/v2", state, name)
 			if *update {
 				if err := errorsOf(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, got, 0o644)); err != nil {
 					t.Fatal(err)
@@ -85,37 +85,46 @@ func errorsOf(errs ...error) error {
 	return nil
 }
 
-// TestGoldenIsRead opens what version 1 left behind.
+// TestGoldenIsRead opens what each version left behind, and what this one made of it.
 func TestGoldenIsRead(t *testing.T) {
-	for state := range goldenFiles {
-		dir := t.TempDir() + "/logs"
-		if err := os.CopyFS(dir, os.DirFS(filepath.Join("testdata/v1", state))); err != nil {
-			t.Fatal(err)
-		}
-		r, err := Inspect(vfs.OS, dir)
-		if err != nil || len(r.Damage)+len(r.Stray)+len(r.Unknown) > 0 {
-			t.Errorf("%s: %+v, %v", state, r, err)
-		}
-		e, err := Open(Options{Dir: dir, CommitLogSize: 1 << 20})
-		if err != nil {
-			t.Fatal(err)
-		}
-		l, err := e.Open(ctx, storagetest.ID(0))
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := storagetest.All(l)
-		if err != nil || len(got) != 2 {
-			t.Fatal(got, err)
-		}
-		for i := range got {
-			if !storagetest.Equal(&got[i], &goldenRecords[i]) || got[i].AppendTime != goldenTime {
-				t.Errorf("%s: record %d is %+v", state, i, got[i])
+	for _, version := range []string{"v1", "v2"} {
+		for state := range goldenFiles {
+			dir := t.TempDir() + "/logs"
+			if err := os.CopyFS(dir, os.DirFS(filepath.Join("testdata", version, state))); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				checkGolden(t, version+"/"+state, dir)
 			}
 		}
-		if err := e.Close(); err != nil {
-			t.Fatal(err)
+	}
+}
+
+func checkGolden(t *testing.T, state, dir string) {
+	t.Helper()
+	r, err := Inspect(vfs.OS, dir)
+	if err != nil || len(r.Damage)+len(r.Stray)+len(r.Unknown) > 0 {
+		t.Errorf("%s: %+v, %v", state, r, err)
+	}
+	e, err := Open(Options{Dir: dir, CommitLogSize: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := e.Open(ctx, storagetest.ID(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := storagetest.All(l)
+	if err != nil || len(got) != 2 {
+		t.Fatal(got, err)
+	}
+	for i := range got {
+		if !storagetest.Equal(&got[i], &goldenRecords[i]) || got[i].AppendTime != goldenTime {
+			t.Errorf("%s: record %d is %+v", state, i, got[i])
 		}
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -129,7 +138,7 @@ func TestDocumentShowsGolden(t *testing.T) {
 	lines := 0
 	for state, names := range goldenFiles {
 		for _, name := range names {
-			data, err := os.ReadFile(filepath.Join("testdata/v1", state, name))
+			data, err := os.ReadFile(filepath.Join("testdata/v2", state, name))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -152,7 +152,7 @@ func (in *inspection) damaged(err error) bool {
 // batches checks the batches of s one by one. Behind a header that cannot be
 // read it goes on at the next mark of the index.
 func (in *inspection) batches(s *segment, data []byte, x index) {
-	w := walk{s: s}
+	w := s.start()
 	for pos := int64(segmentHeader); pos < s.end; {
 		b := data[min(pos, int64(len(data))):]
 		h, skip, err := w.header(b, pos)

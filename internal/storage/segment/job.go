@@ -107,8 +107,14 @@ func (j *job) resume() error {
 		mode = vfs.Direct
 	}
 	f, err := j.f.opt.FS.OpenFile(last.name, mode)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // as reading it says; what comes goes to another file
+	}
 	if err != nil {
 		return err
+	}
+	if size, err := f.Size(); err != nil || size < last.end {
+		return errors.Join(err, f.Close()) // the same if it was cut
 	}
 	j.segs = j.segs[:len(j.segs)-1]
 	j.old = true
@@ -222,7 +228,7 @@ type segmentWriter struct {
 
 func newSegment(dir uint64, l *log, name string, base storage.Seq, f vfs.File) *segmentWriter {
 	return &segmentWriter{
-		seg:   &segment{name: name, log: uint32(l.number)},
+		seg:   &segment{name: name, dir: dir, log: uint32(l.number)},
 		file:  f,
 		span:  span{base: base, next: base, end: segmentHeader},
 		marks: index{},

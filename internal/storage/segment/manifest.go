@@ -12,7 +12,7 @@ import (
 const (
 	manifestName    = "manifest"
 	manifestMagic   = 0x4E414D64 // "dMAN"
-	manifestVersion = 2 // 1 had no marks
+	manifestVersion = 2          // 1 had no marks
 	manifestHeader  = 64
 	logHeader       = 64
 	spanSize        = 32

@@ -94,10 +94,17 @@ func (f *Found) read() error {
 // checkEmpty returns a CorruptError if names shows that the directory held data.
 func checkEmpty(fsys vfs.FS, dir string, names []string) error {
 	k, err := readMarks(fsys, dir)
-	used := err != nil || k != nil && k.file > 0
+	used := isCorrupt(err) || k != nil && k.file > 0
+	if err != nil && !used {
+		return err
+	}
 	for _, n := range names {
 		_, commit := parseCommitName(n)
-		used = used || commit || isStreamDir(fsys, dir, n)
+		stream, err := isStreamDir(fsys, dir, n)
+		if err != nil {
+			return err
+		}
+		used = used || commit || stream
 	}
 	if used {
 		return &storage.CorruptError{File: dir + "/" + manifestName, Reason: "file is missing"}
@@ -107,16 +114,16 @@ func checkEmpty(fsys vfs.FS, dir string, names []string) error {
 
 // isStreamDir reports whether name, which ends with a slash if it is a directory,
 // holds directories of logs.
-func isStreamDir(fsys vfs.FS, dir, name string) bool {
+func isStreamDir(fsys vfs.FS, dir, name string) (bool, error) {
 	sub, isDir := strings.CutSuffix(name, "/")
 	if !isDir || !isLogDir("", sub) {
-		return false
+		return false, nil
 	}
 	logs, err := fsys.ReadDir(dir + "/" + sub)
-	return err != nil || slices.ContainsFunc(logs, func(n string) bool {
+	return slices.ContainsFunc(logs, func(n string) bool {
 		n, isDir := strings.CutSuffix(n, "/")
 		return isDir && isLogDir(sub, n)
-	})
+	}), err
 }
 
 // Identity returns the identity of the data directory, 0 if there is none yet.
@@ -167,10 +174,11 @@ func (f *Found) Open() (*Engine, error) {
 
 func (f *Found) open() (*Engine, error) {
 	o := f.opt
+	// Also if it is there: who made it may have died before its name was durable.
+	if err := vfs.MkdirSync(o.FS, path.Dir(o.Dir), path.Base(o.Dir)); err != nil {
+		return nil, err
+	}
 	if f.locks.dir == nil {
-		if err := vfs.MkdirSync(o.FS, path.Dir(o.Dir), path.Base(o.Dir)); err != nil {
-			return nil, err
-		}
 		if err := f.read(); err != nil {
 			return nil, err
 		}
@@ -179,26 +187,29 @@ func (f *Found) open() (*Engine, error) {
 		return nil, err
 	}
 	k := &markFile{fs: o.FS, dir: o.Dir, catalog: o.Catalog}
+	write := f.goOn
 	if f.r == nil {
-		if err := f.create(k); err != nil {
-			return nil, err
-		}
+		write = f.create
 	}
-	r := f.r
-	if err := r.sync(); err != nil {
+	if err := write(k); err != nil {
 		return nil, err
 	}
-	k.last = marks{dir: r.m.dir}
-	if r.marks != nil {
-		k.last = *r.marks
-	}
-	if err := k.update(func(*marks) {}); err != nil {
-		return nil, err
-	}
-	for _, d := range r.damage {
+	for _, d := range f.r.damage {
 		o.Logger.Error("damage found", "error", d)
 	}
-	return r.engine(o, f.locks, k), nil
+	return f.r.engine(o, f.locks, k), nil
+}
+
+// goOn writes what a start has to write to a directory that holds data.
+func (f *Found) goOn(k *markFile) error {
+	if err := f.r.sync(); err != nil {
+		return err
+	}
+	k.last = marks{dir: f.r.m.dir}
+	if f.r.marks != nil {
+		k.last = *f.r.marks
+	}
+	return k.update(func(*marks) {})
 }
 
 // create makes an empty directory a data directory.

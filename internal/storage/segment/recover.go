@@ -3,9 +3,9 @@ package segment
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"path"
-	"slices"
 
 	"disd/internal/storage"
 	"disd/internal/storage/vfs"
@@ -22,6 +22,7 @@ type recovery struct {
 	removed []*log
 	files   []*commitLog // all of them, by number
 	first   uint64       // files below are not needed, or not there
+	durable uint64       // the largest group that any group found calls durable
 	group   uint64       // the next one
 	log     uint64       // number of the next log
 	damage  []*storage.CorruptError
@@ -83,6 +84,7 @@ func (r *recovery) load(s *logState) {
 		l.segs = append(l.segs, &segment{
 			span: p,
 			name: path.Join(r.dir, logDir(s.id), segmentName(p.base)),
+			dir:  r.m.dir,
 			log:  uint32(s.number),
 		})
 	}
@@ -108,7 +110,7 @@ func (r *recovery) scanFiles() error {
 			continue
 		}
 		c := &commitLog{number: number, name: r.dir + "/" + n}
-		if err := c.scan(r.fs, r.m); err != nil {
+		if err := r.scan(c); err != nil {
 			return err
 		}
 		r.files = append(r.files, c)
@@ -117,36 +119,45 @@ func (r *recovery) scanFiles() error {
 }
 
 // scan finds the groups. Behind the last one it looks at every place where one
-// could start, to tell a torn end from damage.
-func (c *commitLog) scan(fs vfs.FS, m *manifest) error {
-	f, err := fs.OpenFile(c.name, vfs.Read)
+// could start, to tell a torn end from damage. Groups of the file's earlier life are
+// void, but what they call durable was.
+func (r *recovery) scan(c *commitLog) error {
+	f, err := r.fs.OpenFile(c.name, vfs.Read)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if c.size, err = f.Size(); err != nil || c.number < m.file {
+	if c.size, err = f.Size(); err != nil {
 		return err
 	}
 	w := window{f: f, size: c.size}
-	last, from := uint64(0), int64(0)
+	needed, last, from := c.number >= r.m.file, uint64(0), int64(0)
 	for pos := int64(0); pos < c.size; {
 		b, err := w.at(pos)
 		if err != nil {
 			return err
 		}
 		g, err := parseGroup(b)
-		ours := g.dir == m.dir && g.file == c.number
-		if errors.Is(err, errVersion) && ours {
+		ours := g.dir == r.m.dir && g.file == c.number
+		if errors.Is(err, errVersion) && ours && needed {
 			return fmt.Errorf("%s: group at offset %d: %w", c.name, pos, err)
 		}
-		if err != nil || !ours || g.number <= last {
-			pos += block
-			continue
+		if err == nil && g.dir == r.m.dir {
+			r.durable = max(r.durable, g.durable)
 		}
-		c.groups = append(c.groups, groupAt{g, from, pos})
-		last = g.number
-		pos += g.size()
-		from = pos
+		switch good := err == nil && ours && g.number > last; {
+		case !needed && err != nil:
+			return nil
+		case !needed:
+			pos += g.size()
+		case !good:
+			pos += block
+		default:
+			c.groups = append(c.groups, groupAt{g, from, pos})
+			last = g.number
+			pos += g.size()
+			from = pos
+		}
 	}
 	return nil
 }
@@ -257,32 +268,32 @@ func (r *recovery) replayFile(c *commitLog, limit, durable uint64) (more bool, e
 	return true, nil
 }
 
-// compare notes what the marks know of and the commit log does not have. What
-// comes next gets a number that shows the gap.
+// compare notes what the marks, or groups found, know of and the commit log does
+// not have. What comes next gets a number that shows the gap.
 func (r *recovery) compare() {
 	k := r.marks
 	if k == nil {
-		return
+		k = &marks{}
 	}
+	last := max(k.group, r.durable)
+	missing := fmt.Sprintf("commits up to %d are missing", last)
 	c := r.file(k.file)
 	switch {
-	case k.file < r.m.file && r.group > k.group:
+	case k.file < r.m.file && r.group > last:
 		return
 	case k.file < r.m.file:
-		c = &commitLog{number: k.file, name: r.dir + "/" + manifestName}
-		r.lost(c, 0, fmt.Sprintf("is older than the marks: commits up to %d are missing", k.group))
+		r.lost(&commitLog{number: k.file, name: r.dir + "/" + manifestName}, 0, missing)
 	case c == nil:
-		c = &commitLog{number: k.file, name: r.dir + "/" + commitName(k.file)}
-		r.lost(c, 0, "file is missing")
+		r.lost(&commitLog{number: k.file, name: r.dir + "/" + commitName(k.file)}, 0, "file is missing")
 		r.first = k.file + 1
 	case c.size < k.size:
 		r.lost(c, c.size, fmt.Sprintf("file was cut, it had %d bytes", k.size))
-	case r.group <= k.group:
-		r.lost(c, 0, fmt.Sprintf("commits up to %d are missing", k.group))
+	case r.group <= last:
+		r.lost(c, 0, missing)
 	default:
 		return
 	}
-	r.group = max(r.group, k.group) + 1
+	r.group = max(r.group, last) + 1
 }
 
 // file returns the commit log file of that number, nil if it is not there.

@@ -54,20 +54,20 @@ func segmentStart(dir, number uint64, id storage.LogID, base storage.Seq) []byte
 	return b
 }
 
-// parseSegmentStart returns which log a segment file belongs to, and its first
-// record.
-func parseSegmentStart(b []byte) (number uint64, base storage.Seq, err error) {
+// parseSegmentStart returns which directory and log a segment file belongs to, and
+// its first record.
+func parseSegmentStart(b []byte) (dir, number uint64, base storage.Seq, err error) {
 	switch {
 	case len(b) < segmentHeader:
-		return 0, 0, errShort
+		return 0, 0, 0, errShort
 	case le.Uint32(b) != segmentMagic:
-		return 0, 0, errMagic
+		return 0, 0, 0, errMagic
 	case checksum(b[:76]) != le.Uint32(b[76:]):
-		return 0, 0, errChecksum
+		return 0, 0, 0, errChecksum
 	case le.Uint16(b[4:]) != segmentVersion:
-		return 0, 0, errVersion
+		return 0, 0, 0, errVersion
 	}
-	return le.Uint64(b[16:]), storage.Seq(le.Uint64(b[24:])), nil
+	return le.Uint64(b[8:]), le.Uint64(b[16:]), storage.Seq(le.Uint64(b[24:])), nil
 }
 
 // index is a sparse index of a segment as it is stored: marks in ascending
@@ -149,6 +149,7 @@ func parseFooter(b []byte, s span) (marks int, crc uint32, err error) {
 type segment struct {
 	span
 	name string // path
+	dir  uint64 // the data directory's identity
 	log  uint32 // low half of the log's number
 	// marks is the index of a segment without a (good) footer, once it was
 	// needed or as the flusher knows it. nil if unknown.
@@ -157,7 +158,7 @@ type segment struct {
 
 // with returns s grown to p.
 func (s *segment) with(p span, x index) *segment {
-	n := &segment{span: p, name: s.name, log: s.log}
+	n := &segment{span: p, name: s.name, dir: s.dir, log: s.log}
 	if x != nil {
 		n.marks.Store(&x)
 	}
@@ -191,8 +192,8 @@ func (s *segment) checkStart(f vfs.File) error {
 	if err := s.readAt(f, b[:], 0); err != nil {
 		return err
 	}
-	number, base, err := parseSegmentStart(b[:])
-	if err == nil && (uint32(number) != s.log || base != s.base) {
+	dir, number, base, err := parseSegmentStart(b[:])
+	if err == nil && (dir != s.dir || uint32(number) != s.log || base != s.base) {
 		err = errFields
 	}
 	return err
@@ -264,6 +265,9 @@ func (s *segment) hop(f vfs.File, pos int64, visit func(pos int64, h *header) bo
 	buf := make([]byte, 64<<10)
 	var have []byte
 	w := walk{s: s}
+	if pos == segmentHeader {
+		w = s.start()
+	}
 	for pos < s.end {
 		b := have[min(int64(len(have)), max(0, pos-w.at)):]
 		if len(b) < batchHeader {
@@ -296,6 +300,9 @@ type walk struct {
 	next storage.Seq // first number of the batch to come
 	met  bool        // next is known
 }
+
+// start is the walk from the first batch on.
+func (s *segment) start() walk { return walk{s: s, next: s.base, met: true} }
 
 // header reads the header at pos, which starts b, or returns how many bytes of
 // padding to skip there. Padding ends at a multiple of the block size and is
@@ -370,6 +377,9 @@ func (s *segment) batches(buf []byte, pos int64, w *walk, f *filler) (n int64, m
 		h, skip, err := w.header(b, pos+n)
 		if err != nil {
 			return n, 0, err
+		}
+		if skip == 0 && h.first > f.seq {
+			return n, 0, s.corrupt(pos+n, fmt.Errorf("records %d to %d are missing", f.seq, h.first-1))
 		}
 		if skip == 0 && h.next() > f.seq {
 			if len(b) < h.size() && !last {
