@@ -144,6 +144,11 @@ type Log interface {
 	// to be given. They are equal when nothing is kept.
 	Bounds() (oldest, next Seq)
 
+	// Durable returns the number before which all records survive the loss of
+	// power, as far as is known: the next one to be given if appends are
+	// synced, else some earlier one. It does not decrease.
+	Durable() Seq
+
 	// Trim makes every record before seq unreadable, at once and durably, and
 	// frees space as far as it can. A seq at or below the oldest is no error;
 	// one beyond next is ErrBeyond. Numbers are not given again.

@@ -287,6 +287,13 @@ func (l *log) Bounds() (oldest, next storage.Seq) {
 	return l.oldest, l.oldest + storage.Seq(len(l.records))
 }
 
+// Durable implements storage.Log: nothing here is lost before the process ends,
+// and then everything that knows a number is.
+func (l *log) Durable() storage.Seq {
+	_, next := l.Bounds()
+	return next
+}
+
 // Trim implements storage.Log.
 func (l *log) Trim(_ context.Context, seq storage.Seq) error {
 	l.mu.Lock()

@@ -16,6 +16,9 @@ type committer struct {
 	gen     *generation // content of active
 	group   uint64      // number of the next group
 	missing bool        // the data directory was not there last time
+	// unsynced are the logs with records that may not be on stable storage.
+	// With SyncAlways there are none.
+	unsynced []*log
 }
 
 // run writes one group after the other, each with
@@ -108,6 +111,9 @@ func (c *committer) commit(p *pending) {
 		return
 	}
 	used := c.publish(p)
+	if !c.active.dirty {
+		c.synced()
+	}
 	close(p.done)
 	c.afterwards(p.room - used)
 }
@@ -224,7 +230,10 @@ func (c *committer) write(p *pending) error {
 	file.size = max(file.size, file.pos)
 	if first {
 		// From here on the loss of the whole file is noticed.
-		err := c.marks.update(func(m *marks) { m.file, m.size, m.group = file.number, file.size, c.group })
+		err := c.marks.update(func(m *marks) {
+			m.file, m.size, m.group = file.number, file.size, c.group
+			m.safe = c.opt.Sync == SyncAlways && !c.lossy.Load()
+		})
 		if err != nil {
 			return err
 		}
@@ -251,7 +260,19 @@ func (c *committer) syncActive() error {
 	file.dirty = false
 	c.durable.Store(c.group - 1)
 	c.stats.syncs.Add(1)
+	c.synced()
 	return nil
+}
+
+// synced notes that everything published is on stable storage.
+func (c *committer) synced() {
+	for _, l := range c.unsynced {
+		l.unsynced = false
+		l.mu.Lock()
+		l.durable = l.next
+		l.mu.Unlock()
+	}
+	c.unsynced = c.unsynced[:0]
 }
 
 // seal hands the active file's content, if any, to the flusher.
@@ -372,6 +393,10 @@ func (c *committer) publishAppend(f *effect) (used int64) {
 		l.gen = c.gen
 		c.gen.logs = append(c.gen.logs, l)
 		used += c.opt.flushRoom()
+	}
+	if c.opt.Sync != SyncAlways && !l.unsynced {
+		l.unsynced = true
+		c.unsynced = append(c.unsynced, l)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

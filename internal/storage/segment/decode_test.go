@@ -34,7 +34,7 @@ func TestShortInput(t *testing.T) {
 	footer := index{}.add(&header{}, segmentHeader).footer(s)
 	id := putID(storagetest.ID(3))
 	mark := make([]byte, markHeader)
-	(&marks{dir: 1, number: 2, file: 3, size: 4, group: 5, catalog: 6}).put(mark)
+	(&marks{dir: 1, number: 2, file: 3, size: 4, group: 5, catalog: 6, safe: true}).put(mark)
 	for _, test := range []struct {
 		name   string
 		b      []byte

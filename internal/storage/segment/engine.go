@@ -135,6 +135,16 @@ func (e *Engine) Health() error {
 // changed.
 func (e *Engine) Identity() uint64 { return e.dirID }
 
+// MayHaveLost reports whether the directory was left by an engine that did not
+// sync what it acknowledged, and was not closed. Then a loss of power may have
+// taken the newest records, and others may remember numbers that are to be given
+// again. It is so, also from process to process, until LossSettled is called.
+func (e *Engine) MayHaveLost() bool { return e.lossy.Load() }
+
+// LossSettled says that nobody remembers numbers beyond the ends of the logs. It
+// is durable with the next mark.
+func (e *Engine) LossSettled() { e.lossy.Store(false) }
+
 // Durable returns the number of the last group of appends and changes that is known
 // to be on stable storage. It grows, and costs nothing.
 func (e *Engine) Durable() uint64 { return e.durable.Load() }
@@ -156,7 +166,13 @@ func (e *Engine) Close() error {
 	for _, c := range e.files() {
 		err = errors.Join(err, c.close())
 	}
-	return errors.Join(err, e.marks.update(func(m *marks) { m.group = e.durable.Load() }), e.marks.close(), e.locks.close())
+	return errors.Join(err, e.marks.update(e.lastMark), e.marks.close(), e.locks.close())
+}
+
+// lastMark is what the marks say of an engine that was closed.
+func (e *Engine) lastMark(m *marks) {
+	m.group = max(m.group, e.durable.Load())
+	m.safe = m.safe || len(e.sealed) == 0 && !e.lossy.Load()
 }
 
 // files returns the commit log files the engine holds, when nothing runs any

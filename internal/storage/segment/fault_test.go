@@ -411,6 +411,7 @@ func crashWithoutSync(t *testing.T, mode Sync, seed uint64) {
 	a, b := storagetest.ID(0), storagetest.ID(1)
 	o := tiny(nil)
 	o.Sync = mode
+	durable := map[storage.LogID]storage.Seq{}
 	disk, _, notes := still(t, o, func(u *user) {
 		u.create(a)
 		u.create(b)
@@ -418,16 +419,78 @@ func crashWithoutSync(t *testing.T, mode Sync, seed uint64) {
 			u.append(a)
 			u.append(b, a)
 		}
+		for _, id := range []storage.LogID{a, b} {
+			durable[id] = u.open(id).Durable()
+		}
 	})
 	coin := rand.New(rand.NewPCG(1, seed))
 	after := disk.Crash(func() bool { return coin.IntN(5) > 0 })
 	for range 2 {
 		e := mustOpen(t, after)
+		if !e.MayHaveLost() {
+			t.Error("nothing says that records may have been lost")
+		}
 		for _, id := range []storage.LogID{a, b} {
 			checkPrefix(t, e, id, notes.logs[id].recs)
+			if l, err := e.Open(ctx, id); err != nil || l.Durable() < durable[id] {
+				t.Errorf("%v: %d were durable, now %d: %v", id, durable[id], l.Durable(), err)
+			}
 		}
 		if err := e.Close(); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestDurableEnd follows the durable end of a log in each mode, and what is said
+// of a loss when the engine was killed or closed then.
+func TestDurableEnd(t *testing.T) {
+	a, b := storagetest.ID(0), storagetest.ID(1)
+	for _, mode := range []Sync{SyncAlways, SyncInterval, SyncOff} {
+		o := roomy()
+		o.Sync, o.SyncInterval = mode, time.Hour
+		killed, closed, _ := still(t, o, func(u *user) {
+			want := func(id storage.LogID, n int) {
+				t.Helper()
+				if mode == SyncAlways {
+					n = len(u.logs[id].recs)
+				}
+				if have := u.open(id).Durable(); have != storage.Seq(n) {
+					t.Errorf("sync %d: %d records of %v are durable, want %d", mode, have, id, n)
+				}
+			}
+			u.create(a)
+			u.append(a)
+			want(a, 0)
+			u.create(b) // is synced, and all before it
+			n := len(u.logs[a].recs)
+			want(a, n)
+			u.append(a)
+			u.append(b)
+			want(a, n)
+			want(b, 0)
+		})
+		for disk, lossy := range map[*vfs.Mem]bool{killed: mode != SyncAlways, closed: false} {
+			for range 2 { // the second after nobody settled it
+				e := mustOpen(t, disk)
+				if e.MayHaveLost() != lossy {
+					t.Errorf("sync %d: may have lost: %t", mode, !lossy)
+				}
+				if err := e.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			e := mustOpen(t, disk)
+			e.LossSettled()
+			if err := e.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if e = mustOpen(t, disk); e.MayHaveLost() {
+				t.Error("what is settled is lost again")
+			}
+			if err := e.Close(); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }

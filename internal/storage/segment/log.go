@@ -27,7 +27,8 @@ type log struct {
 	removing  bool
 
 	// Owned by the committer.
-	gen *generation // the last one that has batches of this log
+	gen      *generation // the last one that has batches of this log
+	unsynced bool        // it is in committer.unsynced
 
 	files logFiles // owned by the flusher
 
@@ -41,7 +42,8 @@ type log struct {
 	owed         int64 // bytes set aside for the flush of the rest of tail
 	owedSealed   int64 // bytes set aside for the flush of these
 	oldest, next storage.Seq
-	time         int64 // append time of the last record
+	durable      storage.Seq // records before it are on stable storage; not kept with SyncAlways
+	time         int64       // append time of the last record
 	removed      bool
 	changed      chan struct{}         // closed when next grows or the log goes, nil if nobody waits
 	lost         *storage.CorruptError // where records of it got lost, nil if none did
@@ -95,6 +97,15 @@ func (l *log) Bounds() (oldest, next storage.Seq) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.oldest, l.next
+}
+
+func (l *log) Durable() storage.Seq {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.s.opt.Sync == SyncAlways {
+		return l.next
+	}
+	return l.durable
 }
 
 func (l *log) Size() int64 {

@@ -17,6 +17,8 @@ const (
 	markVersion = 1
 	markHeader  = 64
 	markSlots   = 2
+
+	flagSafe = 1
 )
 
 // marks says how far the commit log and the catalog had come. It is compared with
@@ -28,6 +30,8 @@ type marks struct {
 	size    int64  // bytes it had
 	group   uint64 // a group on stable storage
 	catalog uint64 // number of a commit of the catalog
+	// safe says that a loss of power takes no acknowledged record.
+	safe bool
 }
 
 // put encodes m as a slot.
@@ -41,6 +45,10 @@ func (m *marks) put(b []byte) {
 	le.PutUint64(h[32:], uint64(m.size))
 	le.PutUint64(h[40:], m.group)
 	le.PutUint64(h[48:], m.catalog)
+	le.PutUint32(h[56:], 0)
+	if m.safe {
+		h[56] = flagSafe
+	}
 	le.PutUint32(h[60:], checksum(h[:60]))
 }
 
@@ -62,6 +70,7 @@ func parseMark(b []byte) (m marks, err error) {
 		size:    int64(le.Uint64(b[32:])),
 		group:   le.Uint64(b[40:]),
 		catalog: le.Uint64(b[48:]),
+		safe:    b[56]&flagSafe != 0,
 	}
 	if m.number == 0 || m.size < 0 {
 		return m, errFields

@@ -212,6 +212,9 @@ func (f *Found) goOn(k *markFile) error {
 	return k.update(func(*marks) {})
 }
 
+// lossy reports whether acknowledged records may have been lost with the power.
+func (r *recovery) lossy() bool { return r.marks != nil && !r.marks.safe }
+
 // create makes an empty directory a data directory.
 func (f *Found) create(k *markFile) error {
 	id := make([]byte, 8)
@@ -220,7 +223,7 @@ func (f *Found) create(k *markFile) error {
 	}
 	m := &manifest{dir: le.Uint64(id), file: 1, group: 1, log: 1, mark: 1}
 	k.last = marks{dir: m.dir}
-	if err := k.update(func(*marks) {}); err != nil {
+	if err := k.update(func(m *marks) { m.safe = true }); err != nil {
 		return err
 	}
 	if err := m.write(f.opt.FS, f.opt.Dir); err != nil {
@@ -279,6 +282,7 @@ func (r *recovery) engine(o Options, locks locks, k *markFile) *Engine {
 		flusher:   &flusher{shared: s, first: r.first, flushed: r.m.group, fileNumber: r.first},
 		locks:     locks, stopCommit: make(chan struct{}), stopFlush: make(chan struct{}),
 	}
+	e.lossy.Store(r.lossy())
 	for _, l := range r.removed {
 		l.s = s
 	}
@@ -294,6 +298,7 @@ func (r *recovery) engine(o Options, locks locks, k *markFile) *Engine {
 	}
 	for _, l := range r.logs {
 		l.s, l.born, l.given, l.givenTime = s, true, l.next, l.time
+		l.durable = l.next // see sync
 		l.sealed = len(l.tail)
 		if l.sealed > 0 {
 			gen.logs = append(gen.logs, l)

@@ -29,6 +29,7 @@ type shared struct {
 
 	stats   counters      // atomic
 	durable atomic.Uint64 // number of the last group on stable storage
+	lossy   atomic.Bool   // see Engine.MayHaveLost
 
 	mu       sync.Mutex
 	cond     sync.Cond // spare, down or repairing changed

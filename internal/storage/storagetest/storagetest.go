@@ -112,6 +112,9 @@ func (f *fixture) wantBounds(l storage.Log, oldest, next storage.Seq) {
 	if o, n := l.Bounds(); o != oldest || n != next {
 		f.Errorf("bounds of %s are %d and %d, want %d and %d", l.ID(), o, n, oldest, next)
 	}
+	if d := l.Durable(); d > next {
+		f.Errorf("of %s %d records are durable, there are %d", l.ID(), d, next)
+	}
 }
 
 // All returns every record of l, read in pieces of different sizes. The
