@@ -34,6 +34,10 @@ type Options struct {
 	// when that is not known. Without it streams do not scale by themselves.
 	Traffic func(streamID string, minutes int) (Load, bool)
 
+	// MayHaveLost says that the newest records may have been lost since others
+	// were told their numbers (sync interval or off, and no orderly end).
+	MayHaveLost bool
+
 	// OnDelete is called in the transaction that deletes a stream, to delete
 	// what other packages keep about it.
 	OnDelete []func(tx catalog.Tx, streamID string) error
@@ -73,6 +77,11 @@ type Set struct {
 	damaged  map[[2]string]error           // by project and name; filled once, by load
 	byID     map[string]*Stream
 	reserved map[account]int // partitions of streams and scalings under way
+
+	// If records may have been lost, the number that was next in each log at
+	// the start, and when that was, in ms.
+	ends   map[storage.LogID]storage.Seq
+	opened int64
 }
 
 // An account is what partition quotas are counted by.
@@ -101,6 +110,11 @@ func Open(ctx context.Context, engine storage.Engine, db catalog.Store, opts Opt
 	s.looked.Store(opts.Now().UnixNano())
 	if err := s.load(ctx); err != nil {
 		return nil, err
+	}
+	if opts.MayHaveLost {
+		if err := s.setBack(); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.collect(ctx); err != nil { // of a full disk, say
 		opts.Logger.Error("logs of deleted streams remain until the next start", "error", err)

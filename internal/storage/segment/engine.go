@@ -128,6 +128,9 @@ func (e *Engine) Health() error {
 	if err := e.present(); err != nil {
 		return err
 	}
+	if err := e.refusedLocked(); err != nil {
+		return err
+	}
 	return e.space.health(healthyRoom + e.opt.flushRoom() + block)
 }
 

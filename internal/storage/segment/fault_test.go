@@ -110,6 +110,9 @@ func TestOneBadDirectory(t *testing.T) {
 	if !errors.Is(last.Err, storage.ErrUnavailable) {
 		t.Fatal(last.Err)
 	}
+	if u.e.Health() == nil {
+		t.Error("healthy while a log refuses records")
+	}
 	for range 100 {
 		u.append(good)
 	}
@@ -125,6 +128,9 @@ func TestOneBadDirectory(t *testing.T) {
 	afterwards(t, "one log cannot be flushed", 1, disk, u.ledger, 2)
 	fs.unblock()
 	u.eventually(bad)
+	if err := u.e.Health(); err != nil {
+		t.Error(err)
+	}
 	if err := u.e.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -47,6 +47,7 @@ type flusher struct {
 	free       []*commitFile
 	obsolete   []string // segment files to delete
 	idleMark   int64
+	failing    error // why the last flush failed, nil if it did not
 }
 
 // run does what there is to do whenever there is something.
@@ -73,14 +74,26 @@ func (f *flusher) run(stop <-chan struct{}) {
 			}
 			return
 		}
-		if err := f.maintain(); err != nil {
+		err := f.maintain()
+		f.note(err)
+		if err != nil {
 			pause = min(max(2*pause, firstRetry), lastRetry)
-			f.opt.Logger.Error("flush failed", "error", err, "next", pause)
 			retry.Reset(pause)
 		} else {
 			pause = 0
 		}
 	}
+}
+
+// note logs the beginning and the end of a time in which flushes fail.
+func (f *flusher) note(err error) {
+	switch {
+	case err != nil && f.failing == nil:
+		f.opt.Logger.Error("flush failed, it is tried again until it succeeds", "error", err)
+	case err == nil && f.failing != nil:
+		f.opt.Logger.Info("flushes succeed again")
+	}
+	f.failing = err
 }
 
 // sealIdle asks for a flush of what is in memory if nothing was committed for
@@ -137,7 +150,9 @@ func (f *flusher) maintain() error {
 	w, o := f.attempt(false)
 	if err := o.err(); err != nil {
 		f.stats.flushErrors.Add(1)
-		f.opt.Logger.Warn("flush failed, trying again", "error", err)
+		if f.failing == nil {
+			f.opt.Logger.Warn("flush failed, trying again", "error", err)
+		}
 		w, o = f.attempt(true)
 	}
 	f.report(o)
@@ -157,7 +172,7 @@ func (f *flusher) attempt(last bool) (w work, o outcome) {
 	// If not, there may be one after the flush.
 	first := f.provide()
 	o.committed, o.flush = f.flush(&w)
-	if o.file = f.provide(); o.file == nil && first != nil {
+	if o.file = f.provide(); o.file == nil && first != nil && f.failing == nil {
 		f.opt.Logger.Warn("making a commit log file failed at first", "error", first)
 	}
 	return w, o
@@ -302,7 +317,7 @@ func (f *flusher) flush(w *work) (committed bool, err error) {
 	for _, j := range jobs {
 		f.publishWritten(j.l)
 		if j.err == nil || w.last {
-			j.l.refuse(j.err)
+			f.refuse(j.l, j.err)
 		}
 	}
 	for _, l := range w.trimmed {
@@ -434,13 +449,20 @@ func (l *log) paid(owed int64) int64 {
 
 // refuse lets l take no more appends if err is why its tail could not be
 // written, and take them again if it is nil.
-func (l *log) refuse(err error) {
+func (f *flusher) refuse(l *log, err error) {
+	if err != nil {
+		err = fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil {
+		delete(f.refusing, l)
+	} else {
+		f.refusing[l] = err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.refused = nil
-	if err != nil {
-		l.refused = fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
-	}
+	l.refused = err
 }
 
 // finish forgets what is done and returns the finished generations' files.

@@ -270,7 +270,7 @@ func (r *recovery) engine(o Options, locks locks, k *markFile) *Engine {
 		opt: o, dirID: r.m.dir, lock: locks.dir, marks: k,
 		wake: make(chan struct{}, 1), kick: make(chan struct{}, 1),
 		ids: map[storage.LogID]*log{}, nextLog: r.log, committedLog: r.log,
-		removed: r.removed, want: wantNow,
+		removed: r.removed, want: wantNow, refusing: map[*log]error{},
 		arena: arena{size: int(min(chunkSize, o.CommitLogSize)), large: int(o.Large)},
 	}
 	s.durable.Store(r.group - 1)

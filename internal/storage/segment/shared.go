@@ -51,8 +51,9 @@ type shared struct {
 	unsealed     bool  // the active file holds records
 	resting      bool  // nothing came for a while
 	sealed       []*generation
-	removed      []*log // whose files are still to be deleted
-	trimmed      []*log // whose segments may be deletable
+	removed      []*log         // whose files are still to be deleted
+	trimmed      []*log         // whose segments may be deletable
+	refusing     map[*log]error // logs that take no appends until they can be flushed
 	spare        *commitFile
 	want         int
 }
@@ -107,6 +108,16 @@ func (s *shared) healthLocked() error {
 		return fmt.Errorf("%w: closing", storage.ErrUnavailable)
 	}
 	return s.down
+}
+
+// refusedLocked returns why some log takes no appends for now.
+func (s *shared) refusedLocked() error {
+	for l, err := range s.refusing {
+		if s.ids[l.id] == l {
+			return fmt.Errorf("%s takes no records: %w", l.id, err)
+		}
+	}
+	return nil
 }
 
 type counters struct {
