@@ -594,10 +594,9 @@ func TestRemovedDuringFlush(t *testing.T) {
 	hold, held := make(chan struct{}), make(chan struct{})
 	after := make(chan *vfs.Mem, 1)
 	var armed atomic.Bool
-	armed.Store(true)
 	hook := func(_ int, op, name string) {
 		switch {
-		case op == "open" && name == dir+"/"+segmentName(0) && armed.CompareAndSwap(true, false):
+		case op == "open" && strings.HasPrefix(name, dir+"/") && armed.CompareAndSwap(true, false):
 			held <- struct{}{}
 			<-hold
 		case op == "remove" && strings.HasPrefix(name, dir):
@@ -615,6 +614,7 @@ func TestRemovedDuringFlush(t *testing.T) {
 		u.e.mu.Lock()
 		spare = u.e.spare != nil && len(u.e.sealed) == 0
 		u.e.roll = spare
+		armed.Store(spare)
 		u.e.mu.Unlock()
 	}
 	signal(u.e.wake)
