@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"text/tabwriter"
 	"time"
 
+	"disd/internal/config"
 	"disd/internal/partition"
 	"disd/internal/server"
 	"disd/internal/storage"
@@ -32,7 +34,7 @@ func inspect(args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	names, logs, damage := streamNames(c.CatalogFile())
-	if err := server.MissingCatalog(c, len(report.Logs)); err != nil {
+	if err := compare(c); err != nil {
 		damage = append(damage, err)
 	}
 	damage = append(damage, missingLogs(logs, report)...)
@@ -62,6 +64,22 @@ func inspect(args []string, stdout, stderr io.Writer) error {
 		damage = append(damage, d)
 	}
 	return reportDamage(stdout, damage)
+}
+
+// compare returns what is wrong between the logs and the catalog. What is wrong with
+// one of them alone is reported elsewhere.
+func compare(c *config.Config) error {
+	logs, err := segment.Read(segment.Options{Dir: c.LogsDir()})
+	if err != nil {
+		return nil
+	}
+	defer logs.Close()
+	meta, err := file.Read(file.Options{Path: c.CatalogFile(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return nil
+	}
+	defer meta.Close()
+	return server.Compare(c, logs, meta)
 }
 
 // reportDamage prints what is damaged, and returns an error if anything is.

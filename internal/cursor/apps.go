@@ -221,22 +221,22 @@ func (a *Apps) Commit(m Mark, c Checkpoint, st stream, log source) error {
 // SetBack sets checkpoints back, durably, that lie at or beyond the end of a
 // partition whose newest records may have been lost: to the last record that is
 // there, since an app may mean by the number what it read last. One on a partition
-// that has none left is removed. end returns the next number to be given, false for
-// a partition that lost nothing.
-func (a *Apps) SetBack(end func(streamID string, partition int32) (oldest, next storage.Seq, ok bool)) error {
+// that has none left is removed. bounds returns the oldest and the next number,
+// false for a partition that lost nothing.
+func (a *Apps) SetBack(bounds func(streamID string, partition int32) (oldest, next storage.Seq, ok bool)) error {
 	type change struct {
-		key      []string
+		key      catalog.Key
 		from, to Checkpoint
 		remove   bool
 	}
 	var changes []change
-	err := a.db.View(func(tx *catalog.Tx) error {
-		return checkpoints.Each(tx, nil, func(key []string, c Checkpoint) error {
+	err := a.db.View(func(tx catalog.Tx) error {
+		return checkpoints.Each(tx, nil, func(key catalog.Key, c Checkpoint) error {
 			id, err := strconv.ParseInt(key[3], 10, 32)
 			if err != nil {
 				return err
 			}
-			oldest, next, ok := end(key[0], int32(id))
+			oldest, next, ok := bounds(key[0], int32(id))
 			if !ok || c.Seq < next || c.Seq == oldest && next > 0 {
 				return nil
 			}
@@ -249,14 +249,14 @@ func (a *Apps) SetBack(end func(streamID string, partition int32) (oldest, next 
 	if err != nil || len(changes) == 0 {
 		return err
 	}
-	return a.db.Update(func(tx *catalog.Tx) error {
+	return a.db.Update(func(tx catalog.Tx) error {
 		for _, c := range changes {
 			a.opts.Logger.Warn("a checkpoint is set back, records were lost unsynced", "stream_id", c.key[0],
 				"project", c.key[1], "app", c.key[2], "partition", c.key[3],
 				"from", int64(c.from.Seq), "to", int64(c.to.Seq), "removed", c.remove)
-			err := checkpoints.Put(tx, c.to, c.key...)
+			err := checkpoints.Put(tx, c.key, c.to)
 			if c.remove {
-				err = checkpoints.Delete(tx, c.key...)
+				err = checkpoints.Delete(tx, c.key)
 			}
 			if err != nil {
 				return err

@@ -25,9 +25,9 @@ func (s *Set) setBack() error {
 			}
 		}
 	}
-	var lost [][]string
-	err := s.db.View(func(tx *catalog.Tx) error {
-		return pieces.Each(tx, nil, func(key []string, p place) error {
+	var lost []catalog.Key
+	err := s.db.View(func(tx catalog.Tx) error {
+		return pieces.Each(tx, nil, func(key catalog.Key, p place) error {
 			if next, ok := s.End(key[0], p.Partition); ok && p.Seq >= next {
 				lost = append(lost, key)
 			}
@@ -38,9 +38,9 @@ func (s *Set) setBack() error {
 		return err
 	}
 	s.opts.Logger.Warn("pieces of files were lost with unsynced records", "pieces", strconv.Itoa(len(lost)))
-	return s.db.Update(func(tx *catalog.Tx) error {
+	return s.db.Update(func(tx catalog.Tx) error {
 		for _, key := range lost {
-			if err := pieces.Delete(tx, key...); err != nil {
+			if err := pieces.Delete(tx, key); err != nil {
 				return err
 			}
 		}

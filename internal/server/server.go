@@ -168,6 +168,9 @@ func (s *Server) open() error {
 	if err := s.openConsumers(); err != nil {
 		return err
 	}
+	if err := s.settleLoss(); err != nil {
+		return err
+	}
 	cursors, err := cursor.OpenSealer(s.db)
 	if err != nil {
 		return err

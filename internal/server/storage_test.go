@@ -2,14 +2,17 @@ package server
 
 import (
 	"errors"
+	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"disd/internal/config"
 	"disd/internal/partition"
 	"disd/internal/storage"
+	"disd/internal/storage/catalog"
+	"disd/internal/storage/segment"
 )
 
 // local is a configuration with a data directory of its own.
@@ -28,32 +31,111 @@ func open(t *testing.T, c *config.Config) *Server {
 	return s
 }
 
-// TestMissingCatalog: a data directory with logs and no catalog is not taken for an
-// empty one, which would leave its records without a name for ever.
-func TestMissingCatalog(t *testing.T) {
+// TestPartsOfOneDirectory takes one of the parts of a data directory away, or puts an
+// older copy of it there. The start is refused, names the part, and changes nothing;
+// with the part put back it succeeds.
+func TestPartsOfOneDirectory(t *testing.T) {
 	c := local(t)
-	for round := range 2 { // the first start may have ended before it made a catalog
-		s, err := open(t, c), error(nil)
-		if round == 1 {
-			err = s.engine.Create(t.Context(), storage.LogID{Stream: "stream"})
-		}
-		if err := errors.Join(err, s.Close(), os.Remove(c.CatalogFile()), os.RemoveAll(filepath.Join(c.DataDir, "catalog.mark"))); err != nil {
+	run := func() {
+		t.Helper()
+		s := open(t, c)
+		_, err := s.streams.Create(t.Context(), "p", "s"+catalog.NewID(), 1, partition.Settings{Type: partition.Common, DataType: partition.Blob})
+		if err := errors.Join(err, s.Close()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	damage := (*storage.CorruptError)(nil)
-	if _, err := Open(c, Options{}); !errors.As(err, &damage) || damage.File != c.CatalogFile() {
-		t.Errorf("without its catalog: %v", err)
+	copyTo := func(to, from string) {
+		t.Helper()
+		if err := errors.Join(os.RemoveAll(to), os.CopyFS(to, os.DirFS(from))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	catalogOf := func(dir string) { // the catalog and its mark
+		t.Helper()
+		for _, name := range []string{"catalog.db", "catalog.mark"} {
+			b, err := os.ReadFile(dir + "/" + name)
+			if err := errors.Join(err, os.WriteFile(c.DataDir+"/"+name, b, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	older, newer, other := t.TempDir()+"/older", t.TempDir()+"/newer", local(t)
+	run()
+	copyTo(older, c.DataDir)
+	run()
+	copyTo(newer, c.DataDir)
+	if err := open(t, other).Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]struct {
+		do   func()
+		file string
+	}{
+		"no catalog":              {func() { os.Remove(c.CatalogFile()); os.Remove(c.DataDir + "/catalog.mark") }, c.CatalogFile()},
+		"no logs":                 {func() { os.RemoveAll(c.LogsDir()) }, c.LogsDir()},
+		"an older catalog":        {func() { catalogOf(older) }, c.CatalogFile()},
+		"older logs":              {func() { copyTo(c.LogsDir(), older+"/logs") }, c.LogsDir()},
+		"the logs of another one": {func() { copyTo(c.LogsDir(), other.LogsDir()) }, c.CatalogFile()},
+		"no marks":                {func() { os.Remove(c.LogsDir() + "/marks") }, c.LogsDir() + "/marks"},
+		"no manifest":             {func() { os.Remove(c.LogsDir() + "/manifest") }, c.LogsDir() + "/manifest"},
+	} {
+		change.do()
+		before := files(t, c.DataDir)
+		_, err := Open(c, Options{Logger: slog.New(slog.DiscardHandler)})
+		if damage := (*storage.CorruptError)(nil); !errors.As(err, &damage) || damage.File != change.file {
+			t.Errorf("%s: %v", name, err)
+		}
+		if after := files(t, c.DataDir); !maps.Equal(before, after) {
+			t.Errorf("%s: the refused start changed files", name)
+		}
+		copyTo(c.DataDir, newer)
+	}
+	run()
+}
+
+// files returns what is below dir.
+func files(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := make(map[string]string)
+	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			all[name] = "directory"
+			return err
+		}
+		b, err := os.ReadFile(dir + "/" + name)
+		all[name] = string(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// TestNoCatalogYet starts on what a first start left that ended before it made the
+// catalog.
+func TestNoCatalogYet(t *testing.T) {
+	c := local(t)
+	e, err := segment.Open(segment.Options{Dir: c.LogsDir(), CommitLogSize: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(e.Close(), open(t, c).Close()); err != nil {
+		t.Fatal(err)
 	}
 }
 
-// TestMissingLog takes a stream's logs away: that is damage, and no answer says
+// TestMissingLog takes a stream's log away: that is damage, and no answer says
 // that the stream does not exist.
 func TestMissingLog(t *testing.T) {
 	c := local(t)
 	s := open(t, c)
-	_, err := s.streams.Create(t.Context(), "p", "s", 1, partition.Settings{Type: partition.Common, DataType: partition.Blob})
-	if err := errors.Join(err, s.Close(), os.RemoveAll(c.LogsDir())); err != nil {
+	info, err := s.streams.Create(t.Context(), "p", "s", 1, partition.Settings{Type: partition.Common, DataType: partition.Blob})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.engine.Remove(t.Context(), storage.LogID{Stream: info.ID})
+	if err := errors.Join(err, s.Close()); err != nil {
 		t.Fatal(err)
 	}
 	s = open(t, c)

@@ -270,6 +270,7 @@ func (s *recordCalls) get(c *rest.Call) (rep rest.Reply, err error) {
 	if log, err = s.visible(c, log); err != nil {
 		return rest.Reply{}, partitionError(c, info, id, err)
 	}
+	at.Seq = st.Resume(id, at.Seq, at.Issued)
 	delayed, err := s.await(c.Context(), st, log, at.Seq)
 	if errors.Is(err, partition.ErrThrottled) {
 		s.monitor.Refused(info.ID)

@@ -143,6 +143,14 @@ func (f *Found) Group() uint64 {
 	return f.r.group - 1
 }
 
+// Logs returns how many logs there are.
+func (f *Found) Logs() int {
+	if f.r == nil {
+		return 0
+	}
+	return len(f.r.logs)
+}
+
 // Catalog returns the number of a commit that the catalog had reached when the
 // directory was written, 0 if none is known.
 func (f *Found) Catalog() uint64 {
