@@ -303,8 +303,12 @@ func (f *flusher) flush(w *work) (committed bool, err error) {
 		err = errors.Join(err, f.runWave(some))
 	}
 	rest := unfinished(w.gens, jobs)
+	werr := f.marks.ensure() // the manifest says that there is one
 	m := f.manifest(w, rest, kept)
-	if werr := m.write(f.opt.FS, f.opt.Dir); werr != nil {
+	if werr == nil {
+		werr = m.write(f.opt.FS, f.opt.Dir)
+	}
+	if werr != nil {
 		f.mu.Lock()
 		f.trimmed = append(f.trimmed, w.trimmed...)
 		f.mu.Unlock()

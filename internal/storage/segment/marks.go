@@ -167,6 +167,20 @@ func (k *markFile) update(change func(*marks)) error {
 	return nil
 }
 
+// resume goes on with the file that is there, so that a start on a full disk needs
+// no room. If that cannot be, update makes a new one.
+func (k *markFile) resume() {
+	f, err := k.fs.OpenFile(k.dir+"/"+marksName, vfs.Write)
+	if err != nil {
+		return
+	}
+	if size, err := f.Size(); err != nil || size < markSlots*block {
+		_ = f.Close() // nothing was written to it
+		return
+	}
+	k.f, k.buf = f, make([]byte, block)
+}
+
 // writeLocked writes m to its slot, or to a new file. After a write that failed
 // nobody knows what the file holds: it is not written again.
 func (k *markFile) writeLocked(m *marks) error {
@@ -197,6 +211,14 @@ func (k *markFile) number() uint64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.last.number
+}
+
+// ensure makes a first mark if there is none yet.
+func (k *markFile) ensure() error {
+	if k.number() > 0 {
+		return nil
+	}
+	return k.update(func(*marks) {})
 }
 
 func (k *markFile) close() error {

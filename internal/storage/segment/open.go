@@ -216,8 +216,14 @@ func (f *Found) goOn(k *markFile) error {
 	k.last = marks{dir: f.r.m.dir}
 	if f.r.marks != nil {
 		k.last = *f.r.marks
+		k.resume()
 	}
-	return k.update(func(*marks) {})
+	if err := k.update(func(*marks) {}); err != nil {
+		// A full disk, say, which can be emptied only when the server runs.
+		// Nothing is acknowledged before there is a mark of it.
+		f.opt.Logger.Error("the marks cannot be written", "error", err)
+	}
+	return nil
 }
 
 // lossy reports whether acknowledged records may have been lost with the power.
