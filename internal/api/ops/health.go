@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 
 	"disd/internal/api/openapi"
 	"disd/internal/api/rest"
@@ -16,6 +17,7 @@ var ErrNotReady = errors.New("server is not ready")
 type healthCalls struct {
 	ready func() error
 	log   *slog.Logger
+	down  atomic.Bool // the last answer was not ready
 }
 
 // showHealth answers as long as the process can answer at all.
@@ -23,8 +25,14 @@ func (s *healthCalls) showHealth(*rest.Call) (rest.Reply, error) { return state(
 
 // showReady answers 200 only when the server would serve a request now.
 func (s *healthCalls) showReady(c *rest.Call) (rest.Reply, error) {
-	if err := s.ready(); err != nil {
+	err := s.ready()
+	switch was := s.down.Swap(err != nil); {
+	case err != nil && !was: // supervisors ask every second
 		s.log.Warn("not ready", "request_id", c.ID, "error", err)
+	case err == nil && was:
+		s.log.Info("ready again")
+	}
+	if err != nil {
 		return rest.Reply{}, ErrNotReady
 	}
 	return state("ready")

@@ -44,7 +44,7 @@ const MaxScrapes = 4
 func New(o Options) *Service {
 	return &Service{
 		admin:     adminCalls{o.Identities, o.Streams, o.Quota},
-		health:    healthCalls{o.Ready, o.Logger},
+		health:    healthCalls{ready: o.Ready, log: o.Logger},
 		metrics:   promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{MaxRequestsInFlight: MaxScrapes}),
 		profiling: o.Profiling,
 	}
