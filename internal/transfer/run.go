@@ -127,7 +127,7 @@ func (t *Tasks) due(k *task, partition int32, status kind.PartitionState, now ti
 		return nil
 	}
 	oldest, _ := log.Bounds()
-	end := durable(log)
+	end := log.Durable()
 	switch {
 	case begun:
 		return log
