@@ -147,7 +147,6 @@ var outside = map[string][]string{
 	"github.com/twmb/avro":                {"internal/schema"},
 	"go.yaml.in/yaml/v3":                  {"internal/config", "internal/control"},
 	"go.etcd.io/bbolt":                    {"internal/storage/catalog/file"},
-	"golang.org/x/net":                    {"internal/server"},
 	"golang.org/x/sync":                   {"internal/api/dis", "internal/api/rest", "internal/server"},
 	"golang.org/x/time":                   {"internal/quota"},
 	"golang.org/x/sys":                    {"internal/storage/catalog/file", "internal/storage/vfs"},

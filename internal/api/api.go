@@ -69,6 +69,11 @@ type Options struct {
 	// Sleep waits for as long as flow control delays an answer, by the clock or in
 	// real time, whichever ends first (CTL-40). Default real time.
 	Sleep func(ctx context.Context, d time.Duration) error
+	// OpenHere is a server that asks nobody who they are and serves on a loopback
+	// address: the host of a request must be local, or one of Hosts (CON-40).
+	OpenHere bool
+	Hosts    []string // in lower case, without ports
+	Proxied  bool     // there is a proxy in front, whose X-Forwarded headers count
 
 	// Health lists what must be well for the server to be ready, beside the
 	// engine.
@@ -120,12 +125,15 @@ type Server struct {
 	answers  *rest.Budget // of downloads
 	results  *rest.Budget // of large uploads, their answers
 	draining atomic.Bool
+
+	origins originRule
+	foreign http.HandlerFunc // refuses what origins do not allow
 }
 
 // New returns a server over the given parts.
 func New(opts Options) *Server {
 	opts.setDefaults()
-	s := &Server{opts: opts, router: chi.NewMux()}
+	s := &Server{opts: opts, router: chi.NewMux(), origins: originRule{opts.OpenHere, opts.Hosts, opts.Proxied}}
 	s.rest = rest.New(rest.Options{
 		Guard: newGuard(&s.opts), Errors: &table, Pools: &s.pools, Registry: opts.Registry,
 		Logger: opts.Logger, MaxBody: opts.MaxBody, MaxBodies: opts.MaxBodies, Probe: opts.Probe,
@@ -149,8 +157,13 @@ func New(opts Options) *Server {
 
 func (s *Server) mount() {
 	for _, op := range slices.Concat(s.dis.Operations(), s.iam.Operations(), s.ops.Operations()) {
-		s.router.Method(op.Method, op.Path, s.rest.Handler(op))
+		handler := s.rest.Handler(op)
+		s.router.Method(op.Method, op.Path, handler)
+		if op.Service == rest.Own { // monitors ask for no more than the status
+			s.router.Method(http.MethodHead, op.Path, handler)
+		}
 	}
+	s.foreign = s.rest.Handler(unknown(rest.Detail(auth.ErrForbidden, "the request is of a page of another site, or to a host name that is not this server's")))
 	s.router.NotFound(s.rest.Handler(unknown(rest.ErrNoAPI)))
 	s.router.MethodNotAllowed(s.methodNotAllowed())
 }
@@ -165,7 +178,7 @@ func (s *Server) methodNotAllowed() http.HandlerFunc {
 	refuse, unknown := s.rest.Handler(unknown(rest.ErrNoMethod)), s.rest.Handler(unknown(rest.ErrNoAPI))
 	return func(w http.ResponseWriter, r *http.Request) {
 		var allowed []string
-		for _, m := range []string{"GET", "POST", "PUT", "DELETE"} {
+		for _, m := range []string{"GET", "HEAD", "POST", "PUT", "DELETE"} {
 			if s.router.Match(chi.NewRouteContext(), m, cmp.Or(r.URL.RawPath, r.URL.Path)) {
 				allowed = append(allowed, m)
 			}
@@ -178,6 +191,10 @@ func (s *Server) methodNotAllowed() http.HandlerFunc {
 		refuse(w, r)
 	}
 }
+
+// Unreadable returns the whole answer, in HTTP/1.1, to what cannot be read as a request,
+// with a status from 400 on.
+func (s *Server) Unreadable(status int) []byte { return s.rest.Unreadable(status) }
 
 // Run gives back memory that is no longer used, until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
@@ -216,6 +233,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.URL.Path = cleanPath(r.URL.Path)
 	if r.URL.RawPath != "" { // an encoded slash is none between segments
 		r.URL.RawPath = cleanPath(uniform(r.URL.RawPath))
+	}
+	if s.origins.refuses(r) {
+		s.foreign(w, r)
+		return
 	}
 	s.router.ServeHTTP(w, r)
 }

@@ -656,9 +656,9 @@ func TestAdministration(t *testing.T) {
 		{"another proxy", []string{"X-Real-Ip", "10.0.0.1"}, 401},
 		{"a proxy that tells the scheme alone", []string{"X-Forwarded-Proto", "https"}, 401},
 		{"a client with no token", []string{"X-Auth-Token", ""}, 401},
-		{"a page of another site", []string{"Origin", "http://evil.example"}, 401},
-		{"a page of a file", []string{"Origin", "null"}, 401},
-		{"a link or an image", []string{"Sec-Fetch-Site", "cross-site"}, 401},
+		{"a page of another site", []string{"Origin", "http://evil.example"}, 403},
+		{"a page of a file", []string{"Origin", "null"}, 403},
+		{"a link or an image", []string{"Sec-Fetch-Site", "cross-site"}, 403},
 		{"a name that was made to point here", []string{"Host", "evil.example:20004"}, 401},
 	} {
 		if a := b.do("GET", "/_disd/keys", "", test.header...); a.status != test.status {
@@ -723,6 +723,53 @@ func TestAudit(t *testing.T) {
 	want := "alice CreateStream ok;ray DeleteStream DIS.4116; ListStreams APIGW.0301;alice CreateToken ok"
 	if got := strings.Join(seen, ";"); got != want {
 		t.Errorf("audited\n%s, want\n%s", got, want)
+	}
+}
+
+// TestAuditSubjects: an entry names what was made, changed or removed, wherever the
+// request names it.
+func TestAuditSubjects(t *testing.T) {
+	var last audit.Entry
+	b := newGuardedBench(t, func(o *setup) {
+		o.Options.Audit = func(e audit.Entry) { last = e }
+	})
+	var id string
+	for _, test := range []struct{ method, path, body, want string }{
+		{"POST", "/v2/p1/streams", `{"stream_name":"s","partition_count":1}`, "map[stream:s]"},
+		{"PUT", "/v2/p1/streams/s", `{"stream_name":"s","target_partition_count":2}`, "map[stream:s]"},
+		{"POST", "/v2/p1/apps", `{"app_name":"a"}`, "map[app:a]"},
+		{"DELETE", "/v2/p1/checkpoints?stream_name=s&app_name=a", "", "map[app:a stream:s]"},
+		{"POST", "/v2/p1/stream/ID/tags", `{"tag":{"key":"k","value":"v"}}`, "map[stream:s tag:k]"},
+		{"POST", "/v2/p1/stream/ID/tags/action", `{"action":"create","tags":[{"key":"x"},{"key":"y"}]}`, "map[stream:s tag:x,y]"},
+		{"DELETE", "/v2/p1/stream/ID/tags/k", "", "map[stream:s tag:k]"},
+		{"POST", "/v2/p1/streams/s/policies", `{"stream_id":"ID","principal_name":"other.*","action_type":"putRecords","effect":"accept"}`, "map[action:putRecords principal:other.* stream:s]"},
+		{"POST", "/v2/p1/streams/s/transfer-tasks/action", `{"action":"stop","tasks":[{"id":"t1"},{"id":"t2"}]}`, "map[action:stop stream:s task:t1,t2]"},
+		{"POST", "/v2/p1/streams/s/transfer-tasks", `{"destination_type":"OBS","obs_destination_descriptor":{"task_name":"dump"}}`, "map[stream:s task:dump]"},
+		{"DELETE", "/v2/p1/streams/s/transfer-tasks/dump", "", "map[stream:s task:dump]"},
+		{"DELETE", "/v2/p1/apps/a", "", "map[app:a]"},
+		{"POST", "/_disd/domains", `{"name":"d3"}`, "map[domain:d3]"},
+		{"POST", "/_disd/projects", `{"domain":"d3","name":"region-1"}`, "map[domain:d3 project:region-1]"},
+		{"POST", "/_disd/users", `{"domain":"d3","name":"carl","password":"carls-password"}`, "map[domain:d3 role:member user:carl]"},
+		{"POST", "/_disd/keys", `{"domain":"d3","user":"carl"}`, "map[domain:d3 key:AK user:carl]"},
+		{"DELETE", "/_disd/keys/AK", "", "map[key:AK]"},
+		{"POST", "/v3/auth/tokens", login("alice", "acme", "wrong", byProjectID), "map[domain:acme user:alice]"},
+	} {
+		who := "AK-ALICE"
+		if strings.HasPrefix(test.path, "/_disd") {
+			who = "AK-ROOT"
+		}
+		last = audit.Entry{}
+		a := b.as(who, test.method, strings.ReplaceAll(test.path, "ID", id), strings.ReplaceAll(test.body, `"ID"`, `"`+id+`"`))
+		got := fmt.Sprint(last.Subjects)
+		if strings.HasPrefix(test.want, "map[domain:d3 key") && a.status == 201 {
+			got = strings.Replace(got, a.member(t, "ak").(string), "AK", 1)
+		}
+		if got != test.want {
+			t.Errorf("%s %s: %s, want %s (%d %s)", test.method, test.path, got, test.want, a.status, a.body)
+		}
+		if id == "" {
+			id = b.as("AK-ALICE", "GET", "/v2/p1/streams/s", "").member(t, "stream_id").(string)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -44,8 +45,28 @@ func (g *guard) Begin(op *rest.Operation, r *http.Request) (*auth.Check, error) 
 	return g.Verifier.Begin(r)
 }
 
+// letInKey is the key of a context for what is called when a request is let in.
+type letInKey struct{}
+
+// WhenLetIn returns a context for the requests of one connection. Whenever one of them is
+// let in, that is known to be somebody's who may do something here, f is called.
+func WhenLetIn(ctx context.Context, f func()) context.Context {
+	return context.WithValue(ctx, letInKey{}, f)
+}
+
 // Admit implements rest.Guard.
 func (g *guard) Admit(op *rest.Operation, c *rest.Call) error {
+	if op.Everybody() {
+		return nil
+	}
+	err := g.admit(op, c)
+	if f, ok := c.Context().Value(letInKey{}).(func()); ok && err == nil {
+		f()
+	}
+	return err
+}
+
+func (g *guard) admit(op *rest.Operation, c *rest.Call) error {
 	switch op.Service {
 	case rest.DIS:
 		return g.admitProject(op, c)
@@ -108,13 +129,25 @@ func (g *guard) Done(op *rest.Operation, c *rest.Call, status int, code string) 
 	g.Audit(audit.Entry{
 		Time: now, RequestID: c.ID, Address: c.RemoteAddr,
 		Domain: u.Domain.Name, User: u.Name, UserID: u.ID, AccessKey: clip(c.Principal.AccessKey),
-		Project: clip(c.Project), Operation: op.Name, Resource: clip(c.URL.Path), Status: status, Code: code,
+		Project: clip(c.Project), Operation: op.Name, Resource: clip(c.URL.Path), Subjects: subjects(c), Status: status, Code: code,
 	})
 }
 
+// subjects names what a call is about: what its path says, and what its operation added.
+func subjects(c *rest.Call) map[string]string {
+	for _, kind := range []string{"stream", "app", "client", "task", "tag", "key"} {
+		c.About(kind, c.Param(kind))
+	}
+	for kind, name := range c.Subjects {
+		c.Subjects[kind] = cut(name, 128)
+	}
+	return c.Subjects
+}
+
 // clip shortens what a client may have made long to fill the audit log.
-func clip(s string) string {
-	const most = 512
+func clip(s string) string { return cut(s, 512) }
+
+func cut(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}

@@ -54,6 +54,9 @@ type Config struct {
 		KeyFile  string   `mapstructure:"key_file"`
 		Hosts    []string `mapstructure:"hosts"`
 	} `mapstructure:"tls"`
+	Console struct {
+		Hosts []string `mapstructure:"hosts"`
+	} `mapstructure:"console"`
 	Audit struct {
 		File string `mapstructure:"file"`
 		Size int64  `mapstructure:"size"`
@@ -194,6 +197,7 @@ var options = []option{
 	{"tls.cert_file", "", "with tls.mode=files, the certificate chain (PEM)"},
 	{"tls.key_file", "", "with tls.mode=files, its key (PEM)"},
 	{"tls.hosts", []string{"localhost", "127.0.0.1", "::1"}, "with tls.mode=auto, names and addresses of this server"},
+	{"console.hosts", []string{}, "names by which an open server on a loopback address may be reached beside local ones, such as that of a proxy"},
 	{"audit.file", "", "file for who changed what, as JSON lines; empty for none"},
 	{"audit.size", int64(64 << 20), "bytes at which the audit log is begun anew"},
 	{"audit.keep", 10, "older audit logs kept"},
@@ -556,6 +560,13 @@ func (c *Config) checkExposure() error {
 		return nil
 	}
 	return fmt.Errorf("listen is %s, beyond this machine, where auth.mode open lets anybody read and write: set auth.mode explicitly if that is what you want", c.Listen)
+}
+
+// OpenHere reports a server that lets everybody in, on this machine only. Pages that
+// are open in a browser of the machine must not be able to use it (CON-40).
+func (c *Config) OpenHere() bool {
+	host, _, _ := net.SplitHostPort(c.Listen) // checkExposure has seen it
+	return c.Auth.Mode == auth.ModeOpen && isLoopback(host)
 }
 
 func isLoopback(host string) bool {

@@ -1,10 +1,18 @@
 package server
 
 import (
+	"bytes"
 	"container/list"
+	"context"
+	"crypto/tls"
 	"net"
+	"regexp"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
+
+	"disd/internal/api"
 )
 
 // maxConnections returns how many connections may be open at one time: as many as
@@ -26,6 +34,7 @@ func maxConnections(wanted int) (most, files int) {
 type gatekeeper struct {
 	net.Listener
 	most, share int
+	unreadable  func(status int) []byte // what is answered to what is no request
 
 	mu        sync.Mutex
 	closed    bool
@@ -35,8 +44,8 @@ type gatekeeper struct {
 	of        map[string]*list.List // the same by address
 }
 
-func newGatekeeper(l net.Listener, most int) *gatekeeper {
-	g := &gatekeeper{Listener: l, most: most, share: max(most/2, 1), strangers: list.New(), of: make(map[string]*list.List)}
+func newGatekeeper(l net.Listener, most int, unreadable func(int) []byte) *gatekeeper {
+	g := &gatekeeper{Listener: l, most: most, share: max(most/2, 1), unreadable: unreadable, strangers: list.New(), of: make(map[string]*list.List)}
 	g.left.L = &g.mu
 	return g
 }
@@ -44,16 +53,20 @@ func newGatekeeper(l net.Listener, most int) *gatekeeper {
 // Accept implements net.Listener. It waits while all connections are of those who were
 // let in.
 func (g *gatekeeper) Accept() (net.Conn, error) {
-	g.mu.Lock()
-	for g.open >= g.most && g.strangers.Len() == 0 && !g.closed {
-		g.left.Wait()
-	}
-	g.mu.Unlock()
-	c, err := g.Listener.Accept()
+	inner, err := g.Listener.Accept()
 	if err != nil {
 		return nil, err
 	}
-	return g.enter(c), nil
+	c := &conn{Conn: inner, g: g, address: hostOf(inner.RemoteAddr())}
+	victim, err := g.enter(c)
+	if victim != nil {
+		_ = victim.Close() // the server notices
+	}
+	if err != nil {
+		_ = inner.Close()
+		return nil, err
+	}
+	return c, nil
 }
 
 // Close implements net.Listener.
@@ -65,28 +78,30 @@ func (g *gatekeeper) Close() error {
 	return g.Listener.Close()
 }
 
-func (g *gatekeeper) enter(inner net.Conn) *conn {
-	c := &conn{Conn: inner, g: g, address: hostOf(inner.RemoteAddr())}
+// enter counts a connection and returns the one that must go for it, nil for none.
+func (g *gatekeeper) enter(c *conn) (victim *conn, err error) {
 	g.mu.Lock()
+	defer g.mu.Unlock()
+	for g.open >= g.most && g.strangers.Len() == 0 && !g.closed {
+		g.left.Wait()
+	}
+	if g.closed {
+		return nil, net.ErrClosed
+	}
 	of := g.of[c.address]
 	if of == nil {
 		of = list.New()
 		g.of[c.address] = of
 	}
-	c.stranger, c.here = g.strangers.PushBack(c), of.PushBack(c)
-	g.open++
-	var victim *conn
 	switch {
-	case of.Len() > g.share:
+	case of.Len() >= g.share:
 		victim = of.Front().Value.(*conn)
-	case g.open > g.most:
+	case g.open >= g.most:
 		victim = g.strangers.Front().Value.(*conn)
 	}
-	g.mu.Unlock()
-	if victim != nil {
-		_ = victim.Close() // the server notices
-	}
-	return c
+	c.stranger, c.here = g.strangers.PushBack(c), of.PushBack(c)
+	g.open++
+	return victim, nil
 }
 
 func hostOf(a net.Addr) string {
@@ -97,11 +112,24 @@ func hostOf(a net.Addr) string {
 	return host
 }
 
+// connContext makes requests tell their connection that they were let in.
+func connContext(ctx context.Context, c net.Conn) context.Context {
+	if secure, ok := c.(*tls.Conn); ok {
+		c = secure.NetConn()
+	}
+	if counted, ok := c.(*conn); ok {
+		return api.WhenLetIn(ctx, counted.letIn)
+	}
+	return ctx
+}
+
 // A conn is a connection that a gatekeeper counts.
 type conn struct {
 	net.Conn
 	g       *gatekeeper
 	address string
+
+	known atomic.Bool // somebody was let in
 
 	// guarded by g.mu
 	stranger, here *list.Element // nil when somebody was let in, or it is closed
@@ -110,6 +138,9 @@ type conn struct {
 
 // letIn is told that a request on the connection was let in.
 func (c *conn) letIn() {
+	if c.known.Swap(true) {
+		return
+	}
 	c.g.mu.Lock()
 	defer c.g.mu.Unlock()
 	c.knownLocked()
@@ -126,6 +157,34 @@ func (c *conn) knownLocked() {
 		delete(c.g.of, c.address)
 	}
 	c.stranger, c.here = nil, nil
+}
+
+// refusal begins what net/http answers by itself to what it cannot read as a request: a
+// text that no client of DIS expects.
+var refusal = regexp.MustCompile(`^HTTP/1\.1 (\d\d\d) [^\r\n]*\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\n`)
+
+// Write implements net.Conn. What net/http answers by itself gets the form of all other
+// errors. Below TLS nothing can be told, or changed.
+func (c *conn) Write(p []byte) (int, error) {
+	if len(p) < 512 && bytes.HasPrefix(p, []byte("HTTP/1.1 ")) {
+		if m := refusal.FindSubmatch(p); m != nil {
+			status, _ := strconv.Atoi(string(m[1])) // three digits
+			if _, err := c.Conn.Write(c.g.unreadable(status)); err != nil {
+				return 0, err
+			}
+			return len(p), nil
+		}
+	}
+	return c.Conn.Write(p)
+}
+
+// CloseWrite ends what is written, where that is possible: net/http does so before it
+// closes a connection from which more may come.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
 }
 
 // Close implements net.Conn.

@@ -10,8 +10,6 @@ import (
 	"net/http"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"disd/internal/auth/certs"
 )
 
@@ -46,11 +44,17 @@ func (s *Server) serveHTTP(ctx context.Context, listener net.Listener, secure *t
 		WriteTimeout:      120 * time.Second,
 		IdleTimeout:       120 * time.Second,
 		MaxHeaderBytes:    64 << 10,
+		ConnContext:       connContext,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	s.log.Info("serving", "address", listener.Addr().String(), "version", s.opts.Version,
 		"engine", s.conf.Engine, "sync", s.conf.Sync, "auth", string(s.conf.Auth.Mode), "tls", s.conf.TLS.Mode)
-	limited := netutil.LimitListener(listener, s.conf.Limits.Connections)
+	most, files := maxConnections(s.conf.Limits.Connections)
+	if most < s.conf.Limits.Connections {
+		s.log.Warn("fewer connections than limits.connections: half of the files that the process may open are kept for storage",
+			"connections", most, "limits.connections", s.conf.Limits.Connections, "open_files", files)
+	}
+	limited := newGatekeeper(listener, most, s.api.Unreadable)
 	served := make(chan error, 1)
 	go func() {
 		defer close(served)

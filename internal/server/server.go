@@ -180,6 +180,7 @@ func (s *Server) open() error {
 		Apps: s.apps, Groups: s.groups, Quota: s.quota, ControlCalls: s.conf.Quota.ControlCalls,
 		ObjectStore: s.conf.Transfer.OBS.Endpoint,
 		Health:      []func() error{s.db.Health},
+		OpenHere:    s.conf.OpenHere(), Hosts: s.conf.Console.Hosts, Proxied: s.conf.Auth.PathPrefix != "",
 
 		Identities: ids.dir, Verifier: s.verifier(ids.dir), Policies: policy.Open(s.db, ids.dir), Audit: trail,
 

@@ -35,6 +35,7 @@ func (s *appCalls) create(c *rest.Call) (rest.Reply, error) {
 	if err := rest.Decode(c.Body, &in); err != nil {
 		return rest.Reply{}, err
 	}
+	c.About("app", string(in.AppName))
 	if err := field.Name("app_name", string(in.AppName), maxAppName); err != nil {
 		return rest.Reply{}, err
 	}

@@ -137,6 +137,9 @@ func (s *checkpointCalls) show(c *rest.Call) (rest.Reply, error) {
 func (s *checkpointCalls) delete(c *rest.Call) (rest.Reply, error) {
 	q := c.Query
 	name, streamID, app, part := q.Get("stream_name"), q.Get("stream_id"), q.Get("app_name"), q.Get("partition_id")
+	c.About("stream", name)
+	c.About("app", app)
+	c.About("partition", part)
 	id, idErr := int32(0), error(nil)
 	if part != "" {
 		id, idErr = parsePartition(part)

@@ -165,7 +165,7 @@ func (s *Service) tagOperations() []rest.Operation {
 	return []rest.Operation{
 		{Method: "POST", Path: "/v2/{project}/{type}/{id}/tags", Name: "CreateTag", Do: s.tags.create},
 		{Method: "GET", Path: "/v2/{project}/{type}/{id}/tags", Name: "ShowStreamTags", Do: s.tags.show},
-		{Method: "DELETE", Path: "/v2/{project}/{type}/{id}/tags/{key}", Name: "DeleteTag", Do: s.tags.delete},
+		{Method: "DELETE", Path: "/v2/{project}/{type}/{id}/tags/{tag}", Name: "DeleteTag", Do: s.tags.delete},
 		{Method: "POST", Path: "/v2/{project}/{type}/{id}/tags/action", Name: "BatchTags", Do: s.tags.act},
 		{Method: "GET", Path: "/v2/{project}/{type}/tags", Name: "ListTags", Do: s.tags.list},
 		{Method: "POST", Path: "/v2/{project}/{type}/resource_instances/action", Name: "ListResourcesByTags", Do: s.tags.search, Reads: true},

@@ -53,6 +53,8 @@ func (s *policyCalls) grant(c *rest.Call) (*partition.Info, policy.Grant, error)
 	if err := rest.Decode(c.Body, &in); err != nil {
 		return nil, policy.Grant{}, err
 	}
+	c.About("principal", string(in.Principal))
+	c.About("action", string(in.Action))
 	err := field.First(
 		field.Present("stream_id", string(in.StreamID)),
 		field.Present("principal_name", string(in.Principal)),

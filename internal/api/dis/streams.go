@@ -67,6 +67,7 @@ func (s *streamCalls) create(c *rest.Call) (rest.Reply, error) {
 	if err := rest.Decode(c.Body, &in); err != nil {
 		return rest.Reply{}, err
 	}
+	c.About("stream", string(in.StreamName))
 	n, settings, err := in.settings()
 	if err != nil {
 		return rest.Reply{}, err

@@ -47,6 +47,7 @@ func (s *tagCalls) taggedStream(c *rest.Call) (*partition.Stream, *partition.Inf
 	if err != nil || info.Project != c.Project {
 		return nil, nil, ErrNoResource
 	}
+	c.About("stream", info.Name)
 	return st, info, nil
 }
 
@@ -79,6 +80,7 @@ func (s *tagCalls) create(c *rest.Call) (rest.Reply, error) {
 }
 
 func (s *tagCalls) addTags(c *rest.Call, in []tag) (rest.Reply, error) {
+	c.About("tag", keysOf(in))
 	add, err := checkTags(in)
 	if err != nil {
 		return rest.Reply{}, err
@@ -100,6 +102,15 @@ func (s *tagCalls) addTags(c *rest.Call, in []tag) (rest.Reply, error) {
 		}
 		return tags, nil
 	})
+}
+
+// keysOf lists the keys of tags, for the audit log, which says no more than some.
+func keysOf(tags []tag) string {
+	var keys []string
+	for _, t := range tags[:min(len(tags), 2*maxTags)] {
+		keys = append(keys, string(t.Key))
+	}
+	return strings.Join(keys, ",")
 }
 
 func tagIndex(tags []partition.Tag, key string) int {
@@ -132,7 +143,7 @@ func (s *tagCalls) delete(c *rest.Call) (rest.Reply, error) {
 		return rest.Reply{}, err
 	}
 	return s.editTags(st, func(tags []partition.Tag) ([]partition.Tag, error) {
-		i := tagIndex(tags, c.Param("key"))
+		i := tagIndex(tags, c.Param("tag"))
 		if i < 0 {
 			return nil, ErrNoTag
 		}
@@ -164,6 +175,7 @@ func (s *tagCalls) act(c *rest.Call) (rest.Reply, error) {
 }
 
 func (s *tagCalls) removeTags(c *rest.Call, in []tag) (rest.Reply, error) {
+	c.About("tag", keysOf(in))
 	for _, t := range in {
 		if err := field.Present("tags.key", string(t.Key)); err != nil {
 			return rest.Reply{}, err

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 
 	"disd/internal/api/rest"
 	"disd/internal/field"
@@ -74,7 +75,9 @@ func readDescriptor(c *rest.Call, parse func(kind.Type, json.RawMessage) (kind.D
 	if err := rest.Decode(c.Body, &in); err != nil {
 		return kind.Descriptor{}, err
 	}
-	return parse(kind.Type(in.Type), in.descriptor())
+	d, err := parse(kind.Type(in.Type), in.descriptor())
+	c.About("task", d.Text("task_name"))
+	return d, err
 }
 
 // taskStream returns the stream of the path, by name only.
@@ -230,6 +233,8 @@ func (s *taskCalls) act(c *rest.Call) (rest.Reply, error) {
 		return rest.Reply{}, err
 	}
 	ids, err := in.ids()
+	c.About("task", strings.Join(ids, ","))
+	c.About("action", string(in.Action))
 	if err != nil {
 		return rest.Reply{}, err
 	}

@@ -192,6 +192,8 @@ func (s *Service) createToken(c *rest.Call) (rest.Reply, error) {
 	if err := in.read(c.Body); err != nil {
 		return rest.Reply{}, err
 	}
+	c.About("domain", string(in.Auth.Identity.Password.User.Domain.Name))
+	c.About("user", string(in.Auth.Identity.Password.User.Name))
 	t, text, err := s.verifier.Login(c.Request, in.login())
 	if err != nil {
 		return rest.Reply{}, err
@@ -350,6 +352,7 @@ func (s *Service) createTemporaryKey(c *rest.Call) (rest.Reply, error) {
 	if err != nil {
 		return rest.Reply{}, err
 	}
+	c.About("key", key.AK)
 	return rest.Answer(http.StatusCreated, map[string]credentialReply{"credential": {key.AK, key.SK, key.SecurityToken, iamTime(key.Expires)}})
 }
 

@@ -44,6 +44,8 @@ type identityRequest struct {
 // readIdentity decodes the body of an administrative call.
 func readIdentity(c *rest.Call) (in identityRequest, err error) {
 	err = rest.Decode(c.Body, &in)
+	c.About("domain", string(in.Domain))
+	c.About("user", string(in.User))
 	return in, err
 }
 
@@ -57,6 +59,7 @@ func (s *adminCalls) createDomain(c *rest.Call) (rest.Reply, error) {
 	if err := field.First(err, field.Present("name", string(in.Name))); err != nil {
 		return rest.Reply{}, err
 	}
+	c.About("domain", string(in.Name))
 	d, err := s.ids.AddDomain(string(in.Name))
 	if err != nil {
 		return rest.Reply{}, refused(err)
@@ -69,6 +72,7 @@ func (s *adminCalls) createProject(c *rest.Call) (rest.Reply, error) {
 	if err := field.First(err, field.Present("domain", string(in.Domain)), field.Present("name", string(in.Name))); err != nil {
 		return rest.Reply{}, err
 	}
+	c.About("project", string(in.Name))
 	p, err := s.ids.AddProject(string(in.Domain), string(in.Name))
 	if err != nil {
 		return rest.Reply{}, refused(err)
@@ -84,6 +88,8 @@ func (s *adminCalls) createUser(c *rest.Call) (rest.Reply, error) {
 	if err != nil {
 		return rest.Reply{}, err
 	}
+	c.About("user", string(in.Name))
+	c.About("role", role)
 	u, err := s.ids.AddUser(string(in.Domain), string(in.Name), string(in.Password), auth.Role(role))
 	if err != nil {
 		return rest.Reply{}, refused(err)
@@ -180,6 +186,7 @@ func (s *adminCalls) createKey(c *rest.Call) (rest.Reply, error) {
 	if err != nil {
 		return rest.Reply{}, refused(err)
 	}
+	c.About("key", ak)
 	return rest.Answer(http.StatusCreated, keyReply{AK: ak, SK: sk, Domain: u.Domain.Name, User: u.Name, Active: true})
 }
 

@@ -33,6 +33,7 @@ type Service struct {
 	admin     adminCalls
 	health    healthCalls
 	metrics   http.Handler
+	scrapes   chan struct{} // one for each that is served
 	profiling bool
 }
 
@@ -45,7 +46,8 @@ func New(o Options) *Service {
 	return &Service{
 		admin:     adminCalls{o.Identities, o.Streams, o.Quota},
 		health:    healthCalls{ready: o.Ready, log: o.Logger},
-		metrics:   promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{MaxRequestsInFlight: MaxScrapes}),
+		metrics:   promhttp.HandlerFor(o.Registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}),
+		scrapes:   make(chan struct{}, MaxScrapes),
 		profiling: o.Profiling,
 	}
 }
@@ -79,5 +81,13 @@ func (s *Service) Operations() []rest.Operation {
 
 // showMetrics serves the metrics of everything, as Prometheus reads them.
 func (s *Service) showMetrics(*rest.Call) (rest.Reply, error) {
-	return rest.Reply{Status: http.StatusOK, Stream: s.metrics.ServeHTTP}, nil
+	select {
+	case s.scrapes <- struct{}{}:
+	default:
+		return rest.Reply{}, ErrNotReady
+	}
+	return rest.Reply{Status: http.StatusOK, Stream: func(w http.ResponseWriter, r *http.Request) {
+		defer func() { <-s.scrapes }()
+		s.metrics.ServeHTTP(w, r)
+	}}, nil
 }

@@ -146,4 +146,6 @@ func mediaType(header string) string {
 const (
 	JSONType  = "application/json"
 	ProtoType = "application/x-protobuf"
+
+	defaultType = "application/json;charset=utf-8" // of answers
 )

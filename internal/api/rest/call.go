@@ -18,9 +18,10 @@ type Call struct {
 	Principal auth.Principal
 	Project   string // of the path, "" for calls without one
 	Query     Query
-	Body      []byte // whole and decompressed, where the operation has one
-	Proto     bool   // it speaks protobuf (PB-1)
-	Probe     Probe  // nil but in an emulator
+	Body      []byte            // whole and decompressed, where the operation has one
+	Proto     bool              // it speaks protobuf (PB-1)
+	Probe     Probe             // nil but in an emulator
+	Subjects  map[string]string // see About
 
 	w  http.ResponseWriter
 	in incoming
@@ -36,6 +37,18 @@ func (c *Call) Param(name string) string {
 		return plain
 	}
 	return v
+}
+
+// About notes the name of something that the call is about, for the audit log: what it
+// made, changed or removed. What the path names is known already; "" is nothing.
+func (c *Call) About(kind, name string) {
+	if name == "" {
+		return
+	}
+	if c.Subjects == nil {
+		c.Subjects = make(map[string]string)
+	}
+	c.Subjects[kind] = name
 }
 
 // Root is the server's address as the client spelled it.

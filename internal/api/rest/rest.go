@@ -191,6 +191,7 @@ func (s *Server) note(operation string, c *Call, status int, code string, err er
 func (s *Server) write(c *Call, rep *Reply) {
 	h := c.w.Header()
 	h["X-Request-Id"] = []string{c.ID}
+	h["X-Content-Type-Options"] = []string{"nosniff"} // CON-41
 	if rep.Stream != nil {
 		rep.Stream(newStream(c.w), c.Request)
 		return
@@ -203,7 +204,7 @@ func (s *Server) write(c *Call, rep *Reply) {
 	}
 	if len(rep.Body) > 0 {
 		if rep.Type == "" {
-			rep.Type = "application/json;charset=utf-8"
+			rep.Type = defaultType
 		}
 		h["Content-Type"] = []string{rep.Type}
 	}
@@ -214,6 +215,18 @@ func (s *Server) write(c *Call, rep *Reply) {
 		s.opts.Pools.Put(rep.Memory)
 	}
 	rep.Lease.Release()
+}
+
+// Unreadable returns the whole answer, in HTTP/1.1, to what cannot be read as a request.
+func (s *Server) Unreadable(status int) []byte {
+	err := ErrBody
+	if status == http.StatusRequestHeaderFieldsTooLarge {
+		err = ErrTooLarge
+	}
+	id := newRequestID()
+	rep, _ := s.opts.Errors.Answer(&Operation{Service: Unknown}, err, id)
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nX-Request-Id: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+		status, http.StatusText(status), id, defaultType, len(rep.Body), rep.Body)
 }
 
 // newRequestID returns 32 hex digits (C-51).

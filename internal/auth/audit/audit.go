@@ -24,9 +24,14 @@ type Entry struct {
 	AccessKey string    `json:"access_key,omitempty"`
 	Project   string    `json:"project,omitempty"`
 	Operation string    `json:"operation"`
-	Resource  string    `json:"resource,omitempty"`
-	Status    int       `json:"status"`
-	Code      string    `json:"code"` // "ok", or that of the error
+	Resource  string    `json:"resource,omitempty"` // path of the request
+
+	// Subjects are the names of what it was about, by kind: stream, app, task, tag,
+	// user, key and others.
+	Subjects map[string]string `json:"subjects,omitempty"`
+
+	Status int    `json:"status"`
+	Code   string `json:"code"` // "ok", or that of the error
 }
 
 // A Log is a file of entries. When it would grow beyond its size it is renamed,

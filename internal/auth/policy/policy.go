@@ -95,6 +95,9 @@ func (p *Policies) Add(stream string, g Grant) error {
 				have = append(have, r)
 			}
 		}
+		if len(have) > maxRules {
+			return field.Invalid("principal_name", "the stream has 1000 rules already")
+		}
 		return rules.Put(tx, key(stream), have)
 	})
 }
@@ -168,9 +171,19 @@ func (r Rule) same(o Rule) bool {
 	return r.DomainID == o.DomainID && r.UserID == o.UserID && r.Action == o.Action
 }
 
+// Bounds of the work that a grant makes: each of its principals is looked up, and
+// compared with every rule.
+const (
+	maxPrincipals = 100
+	maxRules      = 1000 // of one stream
+)
+
 // check returns the principals of a grant, one by one, in the order of the field
 // table (C-35).
 func (g Grant) check() ([]string, error) {
+	if strings.Count(g.Principals, ",") >= maxPrincipals {
+		return nil, field.Invalid("principal_name", "has more than 100 names")
+	}
 	items := strings.Split(g.Principals, ",")
 	for i := range items {
 		if items[i] = strings.TrimSpace(items[i]); items[i] == "" {

@@ -78,6 +78,8 @@ func TestAdd(t *testing.T) {
 		{"E9-R4 domain", Grant{"other.bob,nobody.*", "putRecords", "accept"}, "", "principal_name"},
 		{"E9-R4 user", Grant{"other.nobody", "putRecords", "accept"}, "", "principal_name"},
 		{"a name that is endless", Grant{"other." + strings.Repeat(".", 1<<20), "putRecords", "accept"}, "", "principal_name"},
+		{"a hundred names", Grant{strings.Repeat("other,", 99) + "other", "putRecords", "accept"}, "O.* other.* putRecords", ""},
+		{"too many names", Grant{strings.Repeat("other,", 100) + "other", "putRecords", "accept"}, "", "principal_name"},
 		{"A-3", Grant{"other", "deleteStream", "accept"}, "", "action_type"},
 		{"A-1", Grant{"other", "putRecords", "deny"}, "", "effect"},
 	} {

@@ -329,7 +329,7 @@ func (f *filler) add(first, next storage.Seq, time int64, payload []byte) error 
 		f.c.Records = append(f.c.Records, r)
 		f.size += len(r.Data)
 		f.seq = seq + 1
-		if len(f.c.Records) == f.lim.Records || f.size >= f.lim.Bytes {
+		if len(f.c.Records) == f.lim.Records || f.size > f.lim.Bytes { // empty records fit behind the last byte
 			f.full = true
 			return nil
 		}

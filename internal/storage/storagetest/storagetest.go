@@ -300,6 +300,16 @@ func (f *fixture) testReadLimits() {
 			f.Errorf("read %d with %+v: %d records, %v, want %d", test.seq, test.lim, len(c.Records), err, test.want)
 		}
 	}
+	for range 3 { // behind the last one, which has 100 bytes
+		f.append(l, storage.Record{})
+	}
+	f.append(l, storage.Record{Data: []byte{1}})
+	for bytes, want := range map[int]int{99: 0, 100: 4, 101: 5} {
+		c := new(storage.Chunk)
+		if err := l.Read(ctx, 9, storage.Limit{Records: 100, Bytes: bytes}, c); err != nil || len(c.Records) != want {
+			f.Errorf("read of %d bytes and empty records: %d records, %v, want %d", bytes, len(c.Records), err, want)
+		}
+	}
 }
 
 func (f *fixture) testOutside() {
