@@ -14,7 +14,7 @@ GOLANGCI = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # go test, which also notes in bin/ran what rules of the contract the tests proved.
 PROVE = go run ./test/rules test
 
-.PHONY: build test race rules mutants lint fuzz crash transfer transfer-dws carbon parquet crash-transfer slow vuln e2e conformance bench bench-quick bench-short bench-compare image image-check clean
+.PHONY: build test race rules mutants lint fuzz crash transfer transfer-dws carbon parquet crash-transfer slow vuln e2e conformance bench bench-quick bench-short bench-compare image image-check clean stacks
 
 build:
 	$(GOBUILD) -o bin/disd ./cmd/disd
@@ -89,6 +89,10 @@ crash-transfer: build
 vuln:
 	@out=$$(go run golang.org/x/vuln/cmd/govulncheck@v1.9.0 ./... 2>&1) && echo "$$out" || { echo "$$out"; \
 	case "$$out" in *"fetching vulnerabilities"*) echo "vuln: skipped: the database of vulnerabilities cannot be reached";; *) exit 1;; esac; }
+
+# Uploads that are refused before their body was read, by HTTP stacks of other languages.
+stacks:
+	go test -count=1 ./test/stacks -args -stacks
 
 # Limits of time that nobody wants to wait for in every test run.
 slow:
