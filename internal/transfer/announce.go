@@ -10,14 +10,13 @@ import (
 // what records become and not by what they came as.
 const piece = 8 << 20
 
-// announce cuts the next batch and records it, before anything of it is sent. It takes
-// only records that a loss of power cannot remove: others would get their numbers.
+// announce cuts the next batch and records it, before anything of it is sent.
 func (d *delivery) announce(ctx context.Context) (state, error) {
 	if err := d.skipLost(ctx); err != nil {
 		return ended, err
 	}
 	next := d.run.position.Next
-	if next >= d.log.Durable() {
+	if next >= durable(d.log) {
 		return ended, nil
 	}
 	stream, err := d.opts.Streams.Describe(d.task.streamID)
@@ -67,7 +66,7 @@ func (d *delivery) ask(ctx context.Context, i *Intent) error {
 // they take in the form of the destination (D-6). It returns how many were read; an
 // error if there is none.
 func (d *delivery) fill(ctx context.Context, i *Intent) (n int, err error) {
-	limit, end := storage.Limit{AtLeastOne: true}, d.log.Durable()
+	limit := storage.Limit{AtLeastOne: true}
 	for full := false; !full && n < d.opts.MaxRecords; {
 		limit.Records, limit.Bytes = d.opts.MaxRecords-n, min(piece, max(d.opts.MaxBytes-d.batch.size, 1))
 		var c storage.Chunk
@@ -78,7 +77,7 @@ func (d *delivery) fill(ctx context.Context, i *Intent) (n int, err error) {
 			return 0, err
 		}
 		for _, r := range c.Records {
-			if full = r.Seq >= end || !d.batch.take(r, d.opts.MaxBytes); full {
+			if full = r.Seq >= durable(d.log) || !d.batch.take(r, d.opts.MaxBytes); full {
 				break
 			}
 			i.Last, i.Ceiling = r.Seq, max(i.Floor, i.Ceiling-1, r.AppendTime)+1
@@ -90,4 +89,11 @@ func (d *delivery) fill(ctx context.Context, i *Intent) (n int, err error) {
 	i.Parts, i.Bad = d.batch.Form.Parts(), int64(len(d.batch.spoiled))
 	d.batch.Parts = i.Parts
 	return n, nil
+}
+
+// durable is the number before which records may be delivered: a batch of records
+// that a loss of power can take back would have the numbers of others afterwards.
+func durable(log storage.Log) storage.Seq {
+	_, next := log.Bounds()
+	return next
 }

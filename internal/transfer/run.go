@@ -127,7 +127,7 @@ func (t *Tasks) due(k *task, partition int32, status kind.PartitionState, now ti
 		return nil
 	}
 	oldest, _ := log.Bounds()
-	end := log.Durable()
+	end := durable(log)
 	switch {
 	case begun:
 		return log

@@ -42,7 +42,6 @@ type rig struct {
 	others map[string]kind.Stream // by id
 	gone   bool
 	engine *memory.Engine
-	logs   transfer.Logs // in place of those of the engine, or nil
 	db     catalog.Store
 	disk   *vfs.Mem
 	opts   transfer.Options
@@ -122,9 +121,6 @@ func (r *rig) open(disk vfs.FS) {
 	r.Helper()
 	opts := r.opts
 	opts.DB, opts.Streams, opts.Logs, opts.Now, opts.Real = r.db, r, r.engine, r.clock, r.clock
-	if r.logs != nil {
-		opts.Logs = r.logs
-	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -789,42 +785,6 @@ func TestTrouble(t *testing.T) { // DLI-45
 			t.Errorf("retry_duration %s: after the next success: %+v", retry, s)
 		}
 	}
-}
-
-// unsynced are the logs of an engine of which only the first records are durable.
-type unsynced struct {
-	transfer.Logs
-	durable storage.Seq
-}
-
-func (u *unsynced) Open(ctx context.Context, id storage.LogID) (storage.Log, error) {
-	l, err := u.Logs.Open(ctx, id)
-	return unsyncedLog{l, u}, err
-}
-
-type unsyncedLog struct {
-	storage.Log
-	of *unsynced
-}
-
-func (l unsyncedLog) Durable() storage.Seq { return l.of.durable }
-
-// TestOnlyDurable: what the loss of power can still take is not delivered.
-func TestOnlyDurable(t *testing.T) { // D-12
-	r := newRig(t, 1)
-	logs := &unsynced{r.engine, 0}
-	r.logs = logs
-	r.open(r.disk)
-	r.create("")
-	r.put(0, "a", "b", "c")
-	for _, durable := range []int{0, 2, 2, 3} {
-		logs.durable = storage.Seq(durable)
-		r.round()
-		if p := r.status().Partitions[0]; int(p.Next) != durable {
-			t.Errorf("%d records are durable, %d delivered", durable, p.Next)
-		}
-	}
-	r.checkWhole(r.disk)
 }
 
 // TestPowerCut: a log has lost records that a task had delivered, or was about to. What
