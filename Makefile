@@ -14,7 +14,7 @@ GOLANGCI = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # go test, which also notes in bin/ran what rules of the contract the tests proved.
 PROVE = go run ./test/rules test
 
-.PHONY: build test race rules mutants lint fuzz crash transfer transfer-dws carbon parquet crash-transfer slow vuln e2e conformance bench bench-quick bench-short bench-compare image image-check clean stacks
+.PHONY: build test race rules mutants lint fuzz crash transfer transfer-dws carbon parquet sinks crash-transfer slow vuln e2e conformance bench bench-quick bench-short bench-compare image image-check clean stacks
 
 build:
 	$(GOBUILD) -o bin/disd ./cmd/disd
@@ -63,6 +63,11 @@ transfer: build
 # no PostgreSQL.
 transfer-dws: build
 	DISD_BINARY=$(CURDIR)/bin/disd $(PROVE) transfer-dws -count=1 -timeout 0 -v ./test/dws -args -cycles $(CYCLES)
+
+# Tasks to real HDFS, HBase and OpenTSDB, which are ended like the server. Skipped with
+# the reason where there is no JDK, Maven or Python.
+sinks: build
+	DISD_BINARY=$(CURDIR)/bin/disd $(PROVE) sinks -count=1 -timeout 0 -v ./test/sinks -args -servers -cycles $(CYCLES)
 
 # Parquet files, filtered by PyArrow, Polars and DuckDB. Skipped with the reason where
 # they cannot be installed; the first run downloads about 100 MB.

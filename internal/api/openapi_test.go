@@ -20,13 +20,8 @@ import (
 	"disd/internal/api/iam"
 	"disd/internal/api/ops"
 	"disd/internal/api/rest"
-	"disd/internal/transfer/dli"
-	"disd/internal/transfer/dws"
-	"disd/internal/transfer/hbase"
+	"disd/internal/transfer/destinations"
 	"disd/internal/transfer/kind"
-	"disd/internal/transfer/mrs"
-	"disd/internal/transfer/obs"
-	"disd/internal/transfer/opentsdb"
 )
 
 // TestDescribedOperations holds the description against the routes.
@@ -151,11 +146,10 @@ func TestDescribedTypes(t *testing.T) {
 // TestDescribedDescriptors holds the schemas of transfer tasks against what is
 // read of a descriptor.
 func TestDescribedDescriptors(t *testing.T) {
-	tables, err := dws.Kind(dws.Options{})
+	kinds, err := destinations.All(destinations.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	kinds := kind.Set{obs.Kind(), tables, mrs.Kind(), dli.Kind(), hbase.Kind(), opentsdb.Kind()}
 	for typ, name := range map[kind.Type]string{
 		kind.OBS: "ObsDescriptor", kind.DWS: "DwsDescriptor", kind.MRS: "MrsDescriptor", kind.DLI: "DliDescriptor", kind.CloudTable: "CloudtableDescriptor",
 	} {
@@ -163,6 +157,9 @@ func TestDescribedDescriptors(t *testing.T) {
 		whole := make(map[string]any)
 		for member := range schema.At("properties") {
 			whole[member] = apitest.Sample(schema.At("properties", member))
+		}
+		if typ == kind.MRS {
+			whole["mrs_hdfs_path"] = "/data"
 		}
 		parse := func(without string) (kind.Descriptor, error) {
 			part := maps.Clone(whole)

@@ -15,14 +15,9 @@ import (
 
 	"disd/internal/partition"
 	"disd/internal/quota"
-	"disd/internal/transfer/dli"
-	"disd/internal/transfer/dws"
+	"disd/internal/transfer/destinations"
 	"disd/internal/transfer/filestore"
-	"disd/internal/transfer/hbase"
 	"disd/internal/transfer/kind"
-	"disd/internal/transfer/mrs"
-	"disd/internal/transfer/obs"
-	"disd/internal/transfer/opentsdb"
 )
 
 // An outside is the world that tasks deliver to: buckets in a directory, and
@@ -48,11 +43,10 @@ func (o *outside) Deliver(context.Context, kind.Batch) (kind.Receipt, error) {
 // kinds are all kinds of destinations, those of other types than OBS outside.
 func kinds(t *testing.T, out *outside) kind.Set {
 	t.Helper()
-	tables, err := dws.Kind(dws.Options{})
+	all, err := destinations.All(destinations.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := kind.Set{obs.Kind(), tables, mrs.Kind(), dli.Kind(), hbase.Kind(), opentsdb.Kind()}
 	for i := range all[1:] {
 		all[i+1].Opener = out
 	}
@@ -261,6 +255,13 @@ func TestTaskFieldChecks(t *testing.T) { // 4.8 and the field tables
 	const key = `{"value":"datavalue","type":"String"}`
 	const column = `{"column_family_name":"f","column_name":"c","value":"datavalue","type":"Double"}`
 	n := 0
+	columns := func(n int) string {
+		all := make([]string, n)
+		for i := range all {
+			all[i] = strings.Replace(column, `"column_name":"c"`, `"column_name":"c`+strconv.Itoa(i)+`"`, 1)
+		}
+		return "[" + strings.Join(all, ",") + "]"
+	}
 	for _, tt := range []struct {
 		kind, member string
 		good, bad    []string // values as JSON; "" takes the member out
@@ -280,6 +281,8 @@ func TestTaskFieldChecks(t *testing.T) { // 4.8 and the field tables
 		{"MRS", "hdfs_prefix_folder", []string{long(50), `"a/b"`}, []string{long(51)}, "DIS.4200"},
 		{"MRS", "destination_file_type", []string{""}, []string{`"parquet"`, `"carbon"`}, "DIS.4200"},
 		{"MRS", "mrs_hdfs_path", nil, []string{"", `""`}, "DIS.4200"},
+		{"MRS", "mrs_hdfs_path", nil, []string{`"data"`, `"/a/../b"`, `"/a:b"`}, "DIS.4336"},                                     // HDFS-5
+		{"MRS", "hdfs_prefix_folder", nil, []string{`"../b"`, `"a:b"`}, "DIS.4200"},                                              // HDFS-5
 		{"MRS", "retry_duration", []string{`"0"`, "0", "7200", `""`, ""}, []string{`"7201"`, `"-1"`, `"x"`, "7201"}, "DIS.4200"}, // Q-13
 		{"DLI", "dli_table_name", nil, []string{"", "null"}, "DIS.4200"},
 		{"DWS", "dws_delimiter", []string{`","`, `";"`}, []string{"", `""`, `"\t"`}, "DIS.4200"}, // E28-N1
@@ -289,7 +292,7 @@ func TestTaskFieldChecks(t *testing.T) { // 4.8 and the field tables
 		{"DWS", "options.reject_limit", []string{`"0"`, `5`, `"unlimited"`}, []string{`"-1"`, `"x"`}, "DIS.4200"},
 		{"DWS", "dws_table_columns", []string{`"date,name"`, `""`}, []string{`"date,other"`}, "DIS.4200"}, // DWS-3
 		{"CLOUDTABLE", "cloudtable_schema.row_key", []string{list(64, key)}, []string{"[]", "", list(65, key)}, "DIS.4345"},
-		{"CLOUDTABLE", "cloudtable_schema.columns", []string{list(4096, column)}, []string{"[]", list(4097, column)}, "DIS.4345"},
+		{"CLOUDTABLE", "cloudtable_schema.columns", []string{columns(4096)}, []string{"[]", columns(4097), list(2, column)}, "DIS.4345"}, // HBASE-3,
 		{"CLOUDTABLE", "cloudtable_schema.row_key.type", []string{`"Bigint"`, `"Decimal"`}, []string{`"Text"`, `""`}, "DIS.4345"},
 		{"CLOUDTABLE", "cloudtable_schema.row_key.value", []string{`"o.p"`}, []string{`"unknown"`, `"o.q"`}, "DIS.4345"}, // CT-4, CT-8
 		{"CLOUDTABLE", "cloudtable_schema.columns.column_name", []string{long(32)}, []string{long(33), `"a-b"`}, "DIS.4345"},

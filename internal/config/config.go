@@ -25,7 +25,7 @@ import (
 	"disd/internal/auth"
 	"disd/internal/quota"
 	"disd/internal/transfer"
-	"disd/internal/transfer/dws"
+	"disd/internal/transfer/destinations"
 	"disd/internal/transfer/kind"
 )
 
@@ -93,14 +93,11 @@ type Config struct {
 			Part      int           `mapstructure:"part"`
 			Timeout   time.Duration `mapstructure:"timeout"`
 		} `mapstructure:"obs"`
-		DWS struct {
-			Clusters []dws.Cluster `mapstructure:"clusters"`
-			Timeout  time.Duration `mapstructure:"timeout"`
-		} `mapstructure:"dws"`
-		KMSKeys  []dws.Key `mapstructure:"kms_keys"`
-		Agencies []Agency  `mapstructure:"agencies"`
-		Zone     string    `mapstructure:"zone"`
-		FileName string    `mapstructure:"file_name"`
+		destinations.Options `mapstructure:",squash"`
+
+		Agencies []Agency `mapstructure:"agencies"`
+		Zone     string   `mapstructure:"zone"`
+		FileName string   `mapstructure:"file_name"`
 
 		BatchRecords int  `mapstructure:"batch_records"`
 		BatchBytes   int  `mapstructure:"batch_bytes"`
@@ -223,6 +220,9 @@ var options = []option{
 	{"transfer.obs.timeout", time.Minute, "how long a request to the object store may make no progress"},
 	{"transfer.dws.clusters", "", "databases that DWS tasks may name, with their addresses; as a flag or in the environment a JSON array"},
 	{"transfer.dws.timeout", 5 * time.Minute, "how long a statement may make no progress in a database"},
+	{"transfer.mrs.clusters", "", "HDFS clusters that MRS tasks may name, with their addresses; as a flag or in the environment a JSON array"},
+	{"transfer.mrs.timeout", time.Minute, "how long a request to an HDFS cluster may make no progress"},
+	{"transfer.cloudtable.clusters", "", "HBase and OpenTSDB clusters that CloudTable tasks may name; as a flag or in the environment a JSON array"},
 	{"transfer.kms_keys", "", "keys that DWS tasks may name; as a flag or in the environment a JSON array"},
 	{"transfer.agencies", "", "agencies that tasks may name, with their access keys; as a flag or in the environment a JSON array"},
 	{"transfer.batch_records", 100_000, "records that transfer tasks deliver without waiting for deliver_time_interval, and never more at once"},
@@ -495,7 +495,15 @@ func (c *Config) checkOBS() error {
 		inRange("transfer.obs.part", o.Part, 5<<20, 1<<30),
 		inRange("transfer.obs.timeout", o.Timeout, time.Second, time.Hour),
 		inRange("transfer.dws.timeout", c.Transfer.DWS.Timeout, time.Second, 24*time.Hour),
+		inRange("transfer.mrs.timeout", c.Transfer.MRS.Timeout, time.Second, time.Hour),
+		c.checkDestinations(),
 	)
+}
+
+// checkDestinations finds what is wrong with the clusters before anything is served.
+func (c *Config) checkDestinations() error {
+	_, err := destinations.All(c.Transfer.Options)
+	return err
 }
 
 func (c *Config) checkAgencies() error {

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"fmt"
 	"os"
 	"slices"
 	"time"
@@ -12,15 +11,10 @@ import (
 	"disd/internal/storage/catalog"
 	"disd/internal/storage/memory"
 	"disd/internal/transfer"
-	"disd/internal/transfer/dli"
-	"disd/internal/transfer/dws"
+	"disd/internal/transfer/destinations"
 	"disd/internal/transfer/filestore"
-	"disd/internal/transfer/hbase"
 	"disd/internal/transfer/kind"
 	"disd/internal/transfer/memstore"
-	"disd/internal/transfer/mrs"
-	"disd/internal/transfer/obs"
-	"disd/internal/transfer/opentsdb"
 	"disd/internal/transfer/s3store"
 )
 
@@ -70,15 +64,10 @@ func (s *Server) destinations() (kind.Set, error) {
 	return Destinations(s.conf)
 }
 
-// Destinations are the kinds of destinations that tasks may have. A kind that is
-// made without a cluster or database refuses every task.
+// Destinations are the kinds of destinations that tasks may have.
 func Destinations(c *config.Config) (kind.Set, error) {
-	t := &c.Transfer
-	tables, err := dws.Kind(dws.Options{Clusters: t.DWS.Clusters, Keys: t.KMSKeys, Timeout: t.DWS.Timeout})
-	if err != nil {
-		return nil, config.Misuse(fmt.Errorf("transfer.dws.clusters: %w", err))
-	}
-	return kind.Set{obs.Kind(), tables, mrs.Kind(), dli.Kind(), hbase.Kind(), opentsdb.Kind()}, nil
+	all, err := destinations.All(c.Transfer.Options)
+	return all, config.Misuse(err)
 }
 
 // Buckets are what tasks write to and verify-dump reads.

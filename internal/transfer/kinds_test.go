@@ -10,22 +10,17 @@ import (
 	"testing"
 
 	"disd/internal/field"
-	"disd/internal/transfer/dli"
-	"disd/internal/transfer/dws"
-	"disd/internal/transfer/hbase"
+	"disd/internal/transfer/destinations"
 	"disd/internal/transfer/kind"
-	"disd/internal/transfer/mrs"
-	"disd/internal/transfer/obs"
-	"disd/internal/transfer/opentsdb"
 )
 
 // kinds are all that there are, without clusters.
 var kinds = func() kind.Set {
-	tables, err := dws.Kind(dws.Options{})
+	all, err := destinations.All(destinations.Options{})
 	if err != nil {
 		panic(err)
 	}
-	return kind.Set{obs.Kind(), tables, mrs.Kind(), dli.Kind(), hbase.Kind(), opentsdb.Kind()}
+	return all
 }()
 
 // served are the kinds when destinations of some types are reached by an opener.
@@ -55,7 +50,7 @@ var whole = map[string]struct{ members, place, directory, backup string }{
 	"mrs_error": {`{"task_name":"t","agency_name":"a","deliver_time_interval":30,"consumer_strategy":"LATEST",
 		"mrs_cluster_name":"c","mrs_cluster_id":"1","mrs_hdfs_path":"/d","hdfs_prefix_folder":"f","obs_bucket_path":"b","file_prefix":"p",
 		"retry_duration":"0","destination_file_type":"text"}`,
-		"mrs_cluster_id mrs_cluster_name", "file_prefix obs_bucket_path", "file_prefix obs_bucket_path"},
+		"mrs_cluster_id mrs_cluster_name", "hdfs_prefix_folder mrs_cluster_id mrs_hdfs_path", "file_prefix obs_bucket_path"},
 	"dli_error": {`{"task_name":"t","agency_name":"a","deliver_time_interval":30,"consumer_strategy":"LATEST",
 		"dli_database_name":"d","dli_table_name":"t","obs_bucket_path":"b","file_prefix":"p","retry_duration":"0"}`,
 		"", "file_prefix obs_bucket_path", "file_prefix obs_bucket_path"},

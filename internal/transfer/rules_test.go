@@ -60,7 +60,7 @@ func TestGivingUp(t *testing.T) {
 		if err := r.tasks.Create(t.Context(), streamID, desc); err != nil {
 			t.Fatal(err)
 		}
-		r.put(0, `{"k":"1"}`, `{"k":"2"}`)
+		r.put(0, `{"k":"1500000001"}`, `{"k":"1500000002"}`) // also times
 		r.advance(30 * time.Second)
 		if tt.seconds > 0 {
 			r.tasks.Pass()
@@ -77,15 +77,15 @@ func TestGivingUp(t *testing.T) {
 		}
 		want := map[string]string{}
 		if tt.object != "" {
-			want[tt.object] = "{\"k\":\"1\"}\n{\"k\":\"2\"}\n"
+			want[tt.object] = "{\"k\":\"1500000001\"}\n{\"k\":\"1500000002\"}\n"
 		}
 		if got := objects(t, r.disk); fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%s: %v, want %v", tt.members, got, want)
 		}
 		d.err = nil
-		r.put(0, `{"k":"3"}`)
+		r.put(0, `{"k":"1500000003"}`)
 		r.round()
-		if s := r.status(); s.State != transfer.Running || fmt.Sprint(d.rows) != `[{"k":"3"}]` || s.Partitions[0].Next != 3 {
+		if s := r.status(); s.State != transfer.Running || fmt.Sprint(d.rows) != `[{"k":"1500000003"}]` || s.Partitions[0].Next != 3 {
 			t.Errorf("%s: it has %v, status %+v", tt.members, d.rows, s)
 		}
 	}

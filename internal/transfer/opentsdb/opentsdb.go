@@ -1,11 +1,24 @@
-// Package opentsdb is the kind of destination that is CloudTable OpenTSDB (4.7).
-// This server has no such clusters yet, so every task is refused.
+// Package opentsdb is the kind of destination that is CloudTable OpenTSDB (4.7). Each
+// record becomes points, which are named by metric, tags and time, so that writing
+// them again changes nothing.
 package opentsdb
 
 import (
+	"cmp"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
 
 	"disd/internal/field"
+	"disd/internal/storage"
+	"disd/internal/transfer/jsontext"
 	"disd/internal/transfer/kind"
 )
 
@@ -37,17 +50,112 @@ var fields = kind.CommonFields(
 	kind.Field{Name: "retry_duration", Valid: kind.IsRetry},
 )
 
+// textTime is the type of a time that has a format.
+const textTime = "String"
+
 // constant is the type of a part of a metric that is no attribute.
 const constant = "Constant"
 
-// Kind returns the kind of destination. It is one of two of its type.
-func Kind() kind.Kind {
+// A Cluster is what a task names by cloudtable_cluster_name and
+// cloudtable_cluster_id.
+type Cluster struct {
+	Name, ID string
+	Server
+}
+
+// A Server is how a cluster is reached. What is zero has its default.
+type Server struct {
+	URL      string        `mapstructure:"url"`     // http or https, with a path prefix or without
+	CAFile   string        `mapstructure:"ca_file"` // PEM, for https; default the authorities of the system
+	User     string        `mapstructure:"user"`    // Basic, for a proxy in front
+	Password string        `mapstructure:"password"`
+	MaxTags  int           `mapstructure:"max_tags"` // tsd.storage.max_tags, default 8
+	UTF8     bool          `mapstructure:"utf8"`     // the server keeps any letter
+	Request  int           `mapstructure:"request"`  // bytes of a request, at least 4096; default 1 MiB
+	Requests int           `mapstructure:"requests"` // of one batch at the same time, default 4
+	Timeout  time.Duration `mapstructure:"timeout"`  // of a request, 2 s to 1 h; default 1 min
+}
+
+// Kind returns the kind of destination. It is one of two of its type, and connects
+// to nothing.
+func Kind(list []Cluster) (kind.Kind, error) {
+	all := make(clusters)
+	for _, c := range list {
+		client, err := c.client()
+		if err != nil {
+			return kind.Kind{}, fmt.Errorf("cluster %s: opentsdb.%w", c.Name, err)
+		}
+		all[[2]string{c.Name, c.ID}] = client
+	}
+	decode := kind.Decoder[settings](fields)
 	return kind.Kind{
 		Type:    kind.CloudTable,
 		Variant: "opentsdb_schema", Fault: kind.ErrOpenTSDBSchema,
-		Fields: fields, Decode: kind.Decoder[settings](fields),
-		ErrorDir: "opentsdb_error", Ext: ".txt", GivesUp: true, Missing: kind.ErrCloudTableCluster,
+		Fields: fields,
+		Decode: func(d kind.Descriptor) (kind.Settings, error) {
+			decoded, err := decode(d)
+			if err != nil {
+				return nil, err
+			}
+			s := decoded.(*settings)
+			if c := all[[2]string{s.ClusterName, s.ClusterID}]; c != nil {
+				s.utf8 = c.utf8
+			}
+			return s, nil
+		},
+		ErrorDir: "opentsdb_error", Ext: ".txt", GivesUp: true,
+		Opener: all, Missing: kind.ErrCloudTableCluster,
+	}, nil
+}
+
+// client checks a cluster of the configuration. The error begins with the key.
+func (c *Cluster) client() (*client, error) {
+	u, err := url.Parse(c.URL)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return nil, fmt.Errorf("url: %q is not of http or https with a host", c.URL)
+	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+		return nil, errors.New("url: must have no query, fragment or user")
+	case c.CAFile != "" && u.Scheme != "https":
+		return nil, errors.New("ca_file: has no effect without https")
+	case c.Password != "" && c.User == "":
+		return nil, errors.New("password: has no effect without user")
 	}
+	s := c.Server
+	s.MaxTags, s.Request, s.Requests = cmp.Or(s.MaxTags, 8), cmp.Or(s.Request, 1<<20), cmp.Or(s.Requests, 4)
+	s.Timeout = cmp.Or(s.Timeout, time.Minute)
+	switch {
+	case s.MaxTags < 1:
+		return nil, errors.New("max_tags: must be at least 1")
+	case s.Request < 4096:
+		return nil, errors.New("request: must be at least 4096")
+	case s.Requests < 1 || s.Requests > 100:
+		return nil, errors.New("requests: must be from 1 to 100")
+	case s.Timeout < 2*time.Second || s.Timeout > time.Hour:
+		return nil, errors.New("timeout: must be from 2s to 1h")
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.Proxy = nil
+	transport.MaxIdleConnsPerHost = s.Requests
+	if c.CAFile != "" {
+		pem, err := os.ReadFile(c.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("ca_file: %w", err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("ca_file: %s has no certificate in PEM", c.CAFile)
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	made := &client{
+		url: strings.TrimRight(c.URL, "/"), user: s.User, password: s.Password,
+		timeout: s.Timeout, requests: s.Requests, maxTags: s.MaxTags, utf8: s.UTF8,
+		// Redirects are not followed (TSDB-18).
+		http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+	}
+	made.size.Store(int64(s.Request))
+	return made, nil
 }
 
 type settings struct {
@@ -56,6 +164,8 @@ type settings struct {
 	ClusterName string    `json:"cloudtable_cluster_name"`
 	ClusterID   string    `json:"cloudtable_cluster_id"`
 	Schema      []element `json:"opentsdb_schema"`
+
+	utf8 bool // the cluster keeps any letter
 }
 
 // An element makes one point of a record.
@@ -68,8 +178,8 @@ type element struct {
 
 // An attribute of a record, or a constant, with its type.
 type attribute struct {
-	Type  string `json:"type"`
-	Value string `json:"value"`
+	Type  jsontext.Type `json:"type"`
+	Value string        `json:"value"`
 }
 
 type timestamp struct {
@@ -84,6 +194,30 @@ type tag struct {
 
 // Place implements kind.Settings.
 func (s *settings) Place() []string { return []string{s.ClusterName, s.ClusterID} }
+
+// Valid implements kind.Settings (TSDB-3).
+func (s *settings) Valid() error {
+	for i := range s.Schema {
+		there := make(map[string]bool)
+		for _, t := range s.Schema[i].Tags {
+			if there[t.Name] {
+				return fmt.Errorf("%w: %w", kind.ErrOpenTSDBSchema, field.Invalid("opentsdb_schema.tags.name", t.Name+" is there twice"))
+			}
+			there[t.Name] = true
+		}
+	}
+	return nil
+}
+
+// tags says that no element has more tags than a cluster takes (TSDB-3).
+func (s *settings) tags(most int) error {
+	for i := range s.Schema {
+		if n := len(s.Schema[i].Tags); n > most {
+			return fmt.Errorf("%w: %w", kind.ErrOpenTSDBSchema, field.Invalid("opentsdb_schema.tags", "has "+strconv.Itoa(n)+" elements, the cluster takes "+strconv.Itoa(most)))
+		}
+	}
+	return nil
+}
 
 // Suits implements kind.Settings (CT-8).
 func (s *settings) Suits(st kind.Stream) error {
@@ -110,5 +244,22 @@ func (s *settings) attributes() (names []string) {
 	return names
 }
 
-// Form implements kind.Settings.
-func (*settings) Form(b *kind.Batch) (kind.Form, error) { return kind.NewObjects(b.Target.Stream), nil }
+// Form implements kind.Settings: it says which records make no points.
+func (s *settings) Form(b *kind.Batch) (kind.Form, error) {
+	return form{schema: s.Schema, rules: s.rules(b)}, nil
+}
+
+// rules are the same whenever the batch is sent.
+func (s *settings) rules(b *kind.Batch) rules { return rules{b.Generated.Location(), s.utf8} }
+
+type form struct {
+	kind.Any
+	schema []element
+	rules  rules
+}
+
+// Add implements kind.Form.
+func (f form) Add(r storage.Record) error {
+	_, err := points(f.schema, r.Data, f.rules)
+	return err
+}

@@ -23,6 +23,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/s3utils"
 
 	"disd/internal/transfer/kind"
+	"disd/internal/transfer/patience"
 )
 
 // Options of a Store.
@@ -94,7 +95,7 @@ func Open(opts Options) (*Store, error) {
 	}
 	client, err := minio.New(u.Host, &minio.Options{
 		Creds: creds, Secure: u.Scheme == "https",
-		Region: opts.Region, BucketLookup: lookup, Transport: patience{opts.Transport, opts.Timeout},
+		Region: opts.Region, BucketLookup: lookup, Transport: patience.Transport{RoundTripper: opts.Transport, Timeout: opts.Timeout},
 		MaxRetries: 1, // the task tries again, with its own pauses
 	})
 	if err != nil {
@@ -111,58 +112,6 @@ func sign(opts Options) (*credentials.Credentials, error) {
 		return credentials.NewStaticV2(opts.AccessKey, opts.SecretKey, ""), nil
 	}
 	return nil, fmt.Errorf("object store signature is %q, must be v4 or v2", opts.Signature)
-}
-
-// patience ends a request, its answer included, that makes no progress: a store
-// that is stuck must not keep a batch for ever, nor a slow one be cut off.
-type patience struct {
-	http.RoundTripper
-	timeout time.Duration
-}
-
-// RoundTrip implements http.RoundTripper.
-func (p patience) RoundTrip(r *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithCancelCause(r.Context())
-	timer := time.AfterFunc(p.timeout, func() { cancel(fmt.Errorf("no progress for %v", p.timeout)) })
-	end := func() {
-		timer.Stop()
-		cancel(nil)
-	}
-	progress := func() { timer.Reset(p.timeout) }
-	sent := r.WithContext(ctx)
-	if r.Body != nil && r.Body != http.NoBody {
-		sent.Body = moving{r.Body, progress, func() {}}
-	}
-	resp, err := p.RoundTripper.RoundTrip(sent)
-	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			err = cause
-		}
-		end()
-		return nil, err
-	}
-	progress()
-	resp.Body = moving{resp.Body, progress, end}
-	return resp, nil
-}
-
-// A moving body says when bytes of it have moved.
-type moving struct {
-	io.ReadCloser
-	progress, end func()
-}
-
-func (m moving) Read(p []byte) (int, error) {
-	n, err := m.ReadCloser.Read(p)
-	if n > 0 {
-		m.progress()
-	}
-	return n, err
-}
-
-func (m moving) Close() error {
-	defer m.end()
-	return m.ReadCloser.Close()
 }
 
 // Bucket implements kind.Store.
