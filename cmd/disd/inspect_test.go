@@ -68,7 +68,7 @@ func TestInspectNamesWhatIsMissing(t *testing.T) {
 				t.Fatal(err)
 			}
 			seen := httptest.NewRecorder()
-			s.Handler().ServeHTTP(seen, httptest.NewRequest(http.MethodPost, "/v2/p/streams", strings.NewReader(`{"stream_name":"s","partition_count":1}`)))
+			s.Handler().ServeHTTP(seen, httptest.NewRequest(http.MethodPost, "http://localhost/v2/p/streams", strings.NewReader(`{"stream_name":"s","partition_count":1}`)))
 			if seen.Code != http.StatusCreated {
 				t.Errorf("status %d", seen.Code)
 			}

@@ -47,7 +47,7 @@ func scrape(t *testing.T) string {
 	}
 	ask := func(method, path, body string) string {
 		seen := httptest.NewRecorder()
-		s.Handler().ServeHTTP(seen, httptest.NewRequest(method, path, strings.NewReader(body)))
+		s.Handler().ServeHTTP(seen, httptest.NewRequest(method, "http://localhost"+path, strings.NewReader(body)))
 		return seen.Body.String()
 	}
 	ask("POST", "/v2/p/streams", `{"stream_name":"s","partition_count":51}`)

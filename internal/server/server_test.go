@@ -24,7 +24,7 @@ import (
 func ask(t *testing.T, s *Server, method, path, body string) *httptest.ResponseRecorder {
 	t.Helper()
 	seen := httptest.NewRecorder()
-	r := httptest.NewRequestWithContext(t.Context(), method, path, strings.NewReader(body))
+	r := httptest.NewRequestWithContext(t.Context(), method, "http://localhost"+path, strings.NewReader(body))
 	r.RemoteAddr = "127.0.0.1:1"
 	s.Handler().ServeHTTP(seen, r)
 	return seen
@@ -164,9 +164,9 @@ func TestStopping(t *testing.T) {
 		return fmt.Sprint(resp.StatusCode, " ", string(body))
 	}
 	const create = `{"stream_name":"s","partition_count":1}`
-	upload := dial(fmt.Sprintf("POST /v2/p/streams HTTP/1.1\r\nHost: x.y\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(create), create[:5]))
+	upload := dial(fmt.Sprintf("POST /v2/p/streams HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(create), create[:5]))
 	defer upload.Close()
-	before := dial("GET /_disd/ready HTTP/1.1\r\nHost: x.y\r\nConnection: close\r\n\r\n")
+	before := dial("GET /_disd/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 	if got := answer(before); !strings.HasPrefix(got, "200 ") { // and the upload was accepted before it
 		t.Errorf("ready before: %s", got)
 	}
@@ -181,7 +181,7 @@ func TestStopping(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	seen := httptest.NewRecorder() // as over a connection that is still open
-	s.Handler().ServeHTTP(seen, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/_disd/ready", nil))
+	s.Handler().ServeHTTP(seen, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/_disd/ready", nil))
 	if seen.Code != http.StatusServiceUnavailable {
 		t.Errorf("ready while stopping: %d", seen.Code)
 	}
