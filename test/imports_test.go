@@ -24,7 +24,7 @@ import (
 // may import the words of the system: of records, and of what is wrong with a request.
 var mayImport = map[string][]string{
 	"cmd/disd": {
-		"internal/config", "internal/server", "internal/sign",
+		"internal/auth", "internal/config", "internal/server", "internal/sign",
 		"internal/partition", "internal/transfer", "internal/storage/catalog/file", "internal/storage/segment", "internal/storage/vfs",
 	},
 
@@ -138,17 +138,15 @@ func knows(dir, words string) bool {
 var outside = map[string][]string{
 	"github.com/emmansun/gmsm":            {"internal/sign"},
 	"github.com/go-chi/chi/v5":            {"internal/api"},
-	"github.com/go-viper/mapstructure/v2": {"internal/config"},
 	"github.com/golang/snappy":            {"internal/api/codec", "internal/transfer", "internal/transfer/format/carbon", "internal/transfer/format/parquet"},
 	"github.com/jackc/pgx/v5":             {"internal/transfer/dws"},
 	"github.com/klauspost/compress":       {"internal/api/codec"},
 	"github.com/minio/minio-go/v7":        {"internal/transfer/s3store"},
 	"github.com/parquet-go/parquet-go":    {"internal/transfer/format/parquet"},
 	"github.com/pierrec/lz4/v4":           {"internal/api/codec"},
-	"github.com/prometheus/client_golang": {"internal/api", "internal/api/ops", "internal/api/rest", "internal/server"},
+	"github.com/prometheus/client_golang": {"cmd/disd", "internal/api", "internal/api/ops", "internal/api/rest", "internal/server"},
 	"github.com/segmentio/asm":            {"internal/api/codec"},
 	"github.com/spf13/pflag":              {"cmd/disd", "internal/config"},
-	"github.com/spf13/viper":              {"internal/config"},
 	"github.com/twmb/avro":                {"internal/schema"},
 	"go.yaml.in/yaml/v3":                  {"internal/config", "internal/control"},
 	"go.etcd.io/bbolt":                    {"internal/storage/catalog/file"},

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -50,12 +51,22 @@ func administer(ctx context.Context, args []string, stdout, stderr io.Writer) (k
 	if !known {
 		return false, nil
 	}
+	if len(args) == 1 || slices.Contains([]string{"-h", "--help", "help"}, args[1]) {
+		fmt.Fprintf(stdout, "Usage: disd %s <verb> [flags]\n\n%s", args[0], usageOf(args[0]))
+		return true, nil
+	}
 	return true, config.Misuse(fmt.Errorf("%q is not one of:\n%s", strings.Join(args, " "), actsUsage()))
 }
 
-func actsUsage() string {
+func actsUsage() string { return usageOf("") }
+
+// usageOf lists the acts of a noun, "" for all.
+func usageOf(noun string) string {
 	var b strings.Builder
 	for _, a := range acts {
+		if noun != "" && a.noun != noun {
+			continue
+		}
 		fmt.Fprintf(&b, "  %-34s %s\n", strings.Join([]string{a.noun, a.verb, a.argument}, " "), a.usage)
 	}
 	return b.String()

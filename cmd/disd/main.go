@@ -7,12 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"net"
 	"os"
 	"os/signal"
-	"runtime"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/pflag"
@@ -29,6 +25,7 @@ const usage = `Usage: disd <command> [flags]
   serve        serve the DIS API
   emulator     serve it for tests, with a clock, faults and snapshots to control
   ctl          control an emulator: its clock, faults, snapshots and more
+  check        check the configuration, serve nothing and write nothing
   inspect      show what a data directory holds, and what is damaged in it
   verify-dump  check what transfer tasks wrote against their manifests
   health       exit with 0 if the server on --listen is ready
@@ -62,6 +59,8 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = emulate(ctx, args[1:], stderr)
 	case "ctl":
 		err = ctl(ctx, args[1:], stdout, stderr)
+	case "check":
+		err = check(ctx, args[1:], stdout, stderr)
 	case "inspect":
 		err = inspect(args[1:], stdout, stderr)
 	case "verify-dump":
@@ -93,59 +92,16 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return 1
 }
 
-// serve serves until ctx ends.
-func serve(ctx context.Context, args []string, stderr io.Writer) error {
-	if os.Getenv("GOMAXPROCS") == "" {
-		// The runtime takes some time to notice that a thread waits for the
-		// disk and not for a processor, and one is always waiting.
-		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
+// check says what keeps a server of the configuration from starting.
+func check(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	c, err := loadConfig("check", args, stderr)
+	if err == nil {
+		err = config.Misuse(server.Check(ctx, c))
 	}
-	c, err := loadConfig("serve", args, stderr)
-	if err != nil {
-		return err
+	if err == nil {
+		fmt.Fprintln(stdout, "the configuration can be used")
 	}
-	logger := newLogger(c, stderr)
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.Listen)
-	if err != nil {
-		return err
-	}
-	s, err := open(c, server.Options{Version: version, Logger: logger})
-	if err != nil {
-		return errors.Join(err, listener.Close())
-	}
-	err = errors.Join(s.Serve(ctx, listener), s.Close())
-	logger.Info("stopped", "error", err)
 	return err
-}
-
-// A service is a server, or an emulator.
-type service interface {
-	Serve(ctx context.Context, listener net.Listener) error
-	Close() error
-}
-
-func open(c *config.Config, opts server.Options) (service, error) {
-	if c.Emulator.Enabled {
-		return server.OpenEmulator(c, opts)
-	}
-	return server.Open(c, opts)
-}
-
-// emulate serves an emulator: serve with other names for some of its flags.
-func emulate(ctx context.Context, args []string, stderr io.Writer) error {
-	long := map[string]string{"--seed": "--emulator-seed", "--expose": "--emulator-expose", "--journal": "--emulator-journal"}
-	all := []string{"--emulator"}
-	for _, arg := range args {
-		name, value, has := strings.Cut(arg, "=")
-		if full, ok := long[name]; ok {
-			arg = full
-			if has {
-				arg += "=" + value
-			}
-		}
-		all = append(all, arg)
-	}
-	return serve(ctx, all, stderr)
 }
 
 // loadConfig reads the configuration for a command, which may have flags of its own
@@ -164,13 +120,4 @@ func loadConfig(command string, args []string, stderr io.Writer, own ...func(*pf
 		return nil, config.Misuse(fmt.Errorf("unknown argument %q", flags.Arg(0)))
 	}
 	return config.Load(flags)
-}
-
-func newLogger(c *config.Config, w io.Writer) *slog.Logger {
-	level := map[string]slog.Level{"debug": slog.LevelDebug, "warn": slog.LevelWarn, "error": slog.LevelError}[c.Log.Level]
-	opts := &slog.HandlerOptions{Level: level}
-	if c.Log.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, opts))
-	}
-	return slog.New(slog.NewTextHandler(w, opts))
 }

@@ -39,32 +39,32 @@ type Options struct {
 // A DomainConfig is an account of the configuration. What has no id gets one that
 // is derived from its name.
 type DomainConfig struct {
-	ID       string          `mapstructure:"id"`
-	Name     string          `mapstructure:"name"`
-	Projects []ProjectConfig `mapstructure:"projects"`
-	Users    []UserConfig    `mapstructure:"users"`
+	ID       string          `yaml:"id"`
+	Name     string          `yaml:"name"`
+	Projects []ProjectConfig `yaml:"projects"`
+	Users    []UserConfig    `yaml:"users"`
 }
 
 // A ProjectConfig is a project of the configuration.
 type ProjectConfig struct {
-	ID   string `mapstructure:"id"`
-	Name string `mapstructure:"name"`
+	ID   string `yaml:"id"`
+	Name string `yaml:"name"`
 }
 
 // A UserConfig is a user of the configuration.
 type UserConfig struct {
-	ID           string      `mapstructure:"id"`
-	Name         string      `mapstructure:"name"`
-	Password     string      `mapstructure:"password"`     // "" for no login by password
-	Programmatic *bool       `mapstructure:"programmatic"` // default true (C-14)
-	Role         Role        `mapstructure:"role"`         // default Member
-	AccessKeys   []KeyConfig `mapstructure:"access_keys"`  // at most two (Q-9)
+	ID           string      `yaml:"id"`
+	Name         string      `yaml:"name"`
+	Password     string      `yaml:"password"`     // "" for no login by password
+	Programmatic *bool       `yaml:"programmatic"` // default true (C-14)
+	Role         Role        `yaml:"role"`         // default Member
+	AccessKeys   []KeyConfig `yaml:"access_keys"`  // at most two (Q-9)
 }
 
 // A KeyConfig is an access key of the configuration.
 type KeyConfig struct {
-	AK string `mapstructure:"ak"`
-	SK string `mapstructure:"sk"`
+	AK string `yaml:"ak"`
+	SK string `yaml:"sk"`
 }
 
 // A Store keeps records by name, which has a slash in it. What Put and Delete

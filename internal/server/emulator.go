@@ -451,6 +451,13 @@ func (e *Emulator) Serve(ctx context.Context, listener net.Listener) error {
 	return errors.Join(err, <-ended)
 }
 
+// Reload is that of the server that a reset made last.
+func (e *Emulator) Reload() error {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.world.Reload()
+}
+
 // Close closes everything. Run and Serve have ended before.
 func (e *Emulator) Close() error {
 	e.retired.Wait()

@@ -46,9 +46,11 @@ func (s *Server) openAudit() (write func(audit.Entry), err error) {
 		return nil, err
 	}
 	s.closeLater(log.Close)
+	s.reloads = append(s.reloads, log.Reopen)
 	return func(e audit.Entry) {
 		if err := log.Write(e); err != nil {
-			s.log.Error("audit log", "error", err)
+			s.auditLost.Inc()
+			s.log.Error("an entry of the audit log is lost", "error", err)
 		}
 	}, nil
 }

@@ -12,11 +12,17 @@ import (
 
 // collectors are the metrics of the parts.
 func (s *Server) collectors() []prometheus.Collector {
-	all := []prometheus.Collector{quotaCollector{s.quota.Ledger}, taskCollector{s.tasks}}
+	all := []prometheus.Collector{quotaCollector{s.quota.Ledger}, taskCollector{s.tasks}, s.auditLost}
 	if local, ok := s.engine.(*segment.Engine); ok {
 		all = append(all, collector{local})
 	}
 	return all
+}
+
+func newAuditLost() prometheus.Counter {
+	return prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "disd_audit_lost_total", Help: "Entries of the audit log that could not be written.",
+	})
 }
 
 // A stat is one figure of the engine.

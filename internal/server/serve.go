@@ -90,7 +90,7 @@ func shutdown(ctx context.Context, srv *http.Server) error {
 
 // tlsConfig returns how to serve TLS, nil for plain HTTP.
 func (s *Server) tlsConfig() (*tls.Config, error) {
-	switch opts := (certs.Options{Logger: s.log}); s.conf.TLS.Mode {
+	switch opts := (certs.Options{Logger: s.log, Reload: &s.reloadCerts}); s.conf.TLS.Mode {
 	case "files":
 		return certs.Files(s.conf.TLS.CertFile, s.conf.TLS.KeyFile, opts)
 	case "auto":

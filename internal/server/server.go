@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -127,7 +128,10 @@ type Server struct {
 
 	apiOptions api.Options
 
-	closers []func() error // in the order in which they were opened
+	auditLost   prometheus.Counter
+	reloadCerts atomic.Bool
+	reloads     []func() error // of Reload
+	closers     []func() error // in the order in which they were opened
 }
 
 // Open builds the server of a configuration. Nothing runs yet, but requests to
@@ -138,7 +142,7 @@ func Open(c *config.Config, opts Options) (*Server, error) {
 	if err := checkNoMark(c); err != nil {
 		return nil, err
 	}
-	s := &Server{conf: c, opts: opts, log: opts.Logger}
+	s := &Server{conf: c, opts: opts, log: opts.Logger, auditLost: newAuditLost()}
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -252,6 +256,17 @@ func (s *Server) loops() []*control.Loop {
 func (s *Server) Step(ctx context.Context) error {
 	s.groups.Step()
 	return errors.Join(s.streams.Sweep(ctx), s.streams.AutoScale(ctx), s.streams.ForgetFiles())
+}
+
+// Reload opens the audit log anew and reads certificates again. What cannot be opened
+// stays as it is. It may be called at any time between Open and Close.
+func (s *Server) Reload() error {
+	s.reloadCerts.Store(true)
+	var errs []error
+	for _, reload := range s.reloads {
+		errs = append(errs, reload())
+	}
+	return errors.Join(errs...)
 }
 
 // Close closes everything, the last opened first. What was acknowledged is durable

@@ -164,13 +164,15 @@ func TestStopping(t *testing.T) {
 		return fmt.Sprint(resp.StatusCode, " ", string(body))
 	}
 	const create = `{"stream_name":"s","partition_count":1}`
-	upload := dial(fmt.Sprintf("POST /v2/p/streams HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(create), create[:5]))
+	upload := dial(fmt.Sprintf("POST /v2/p/streams HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", len(create)))
 	defer upload.Close()
-	before := dial("GET /_disd/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
-	if got := answer(before); !strings.HasPrefix(got, "200 ") { // and the upload was accepted before it
-		t.Errorf("ready before: %s", got)
+	const goOn = "HTTP/1.1 100 Continue\r\n\r\n"
+	if _, err := io.CopyN(io.Discard, upload, int64(len(goOn))); err != nil { // its body is waited for
+		t.Fatal(err)
 	}
-	before.Close()
+	if seen := ask(t, s, "GET", "/_disd/ready", ""); seen.Code != http.StatusOK {
+		t.Errorf("ready before: %d", seen.Code)
+	}
 	stop()
 	for { // until it no longer listens
 		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", listener.Addr().String())
@@ -185,7 +187,7 @@ func TestStopping(t *testing.T) {
 	if seen.Code != http.StatusServiceUnavailable {
 		t.Errorf("ready while stopping: %d", seen.Code)
 	}
-	send(upload, create[5:])
+	send(upload, create)
 	if got := answer(upload); !strings.HasPrefix(got, "201 ") {
 		t.Errorf("the request that was accepted: %s", got)
 	}

@@ -77,6 +77,11 @@ func (l *Log) Write(e Entry) error {
 	line = append(line, '\n')
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.moved() {
+		if err := l.reopen(); err != nil {
+			return err
+		}
+	}
 	if l.written > 0 && l.written+int64(len(line)) > l.size {
 		if err := l.rotate(); err != nil {
 			return err
@@ -95,6 +100,29 @@ func (l *Log) rotate() error {
 			return fmt.Errorf("audit log: %w", err)
 		}
 	}
+	return l.reopen()
+}
+
+// moved reports whether somebody else renamed or removed the file: entries written to
+// it would be lost with it.
+func (l *Log) moved() bool {
+	here, err := l.file.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(l.path)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(here, there)
+}
+
+// Reopen opens the file anew, for whoever renamed it.
+func (l *Log) Reopen() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.reopen()
+}
+
+// reopen goes on in the file of the path; when that cannot be opened, in the old one.
+func (l *Log) reopen() error {
 	old := l.file
 	if err := l.open(); err != nil {
 		return err

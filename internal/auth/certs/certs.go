@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,6 +17,10 @@ import (
 type Options struct {
 	Now    func() time.Time // default time.Now
 	Logger *slog.Logger     // default slog.Default
+
+	// Reload, when it is set, has the files read again for the next connection,
+	// whatever they look like. Default nil, for never.
+	Reload *atomic.Bool
 }
 
 func (o *Options) setDefaults() {
@@ -73,7 +78,11 @@ func (s *source) get() *tls.Certificate {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.opts.Now()
-	if now.Sub(s.checked) >= checkInterval {
+	asked := s.opts.Reload != nil && s.opts.Reload.Swap(false)
+	if asked {
+		s.seen = ""
+	}
+	if asked || now.Sub(s.checked) >= checkInterval {
 		s.checked = now
 		if err := s.refresh(now); err != nil {
 			s.opts.Logger.Error("the TLS certificate was not renewed, the old one stays", "error", err)

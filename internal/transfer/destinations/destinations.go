@@ -18,25 +18,25 @@ import (
 // Options say which destinations can be reached.
 type Options struct {
 	DWS struct {
-		Clusters []dws.Cluster `mapstructure:"clusters"`
-		Timeout  time.Duration `mapstructure:"timeout"`
-	} `mapstructure:"dws"`
-	KMSKeys []dws.Key `mapstructure:"kms_keys"`
+		Clusters []dws.Cluster `yaml:"clusters"`
+		Timeout  time.Duration `yaml:"timeout"`
+	} `yaml:"dws"`
+	KMSKeys []dws.Key `yaml:"kms_keys"`
 	MRS     struct {
-		Clusters []mrs.Cluster `mapstructure:"clusters"`
-		Timeout  time.Duration `mapstructure:"timeout"`
-	} `mapstructure:"mrs"`
+		Clusters []mrs.Cluster `yaml:"clusters"`
+		Timeout  time.Duration `yaml:"timeout"`
+	} `yaml:"mrs"`
 	CloudTable struct {
-		Clusters []Cluster `mapstructure:"clusters"`
-	} `mapstructure:"cloudtable"`
+		Clusters []Cluster `yaml:"clusters"`
+	} `yaml:"cloudtable"`
 }
 
 // A Cluster is one of CloudTable, which has HBase, OpenTSDB or both.
 type Cluster struct {
-	Name     string           `mapstructure:"name"`
-	ID       string           `mapstructure:"id"`
-	HBase    *hbase.Gateway   `mapstructure:"hbase"`
-	OpenTSDB *opentsdb.Server `mapstructure:"opentsdb"`
+	Name     string           `yaml:"name"`
+	ID       string           `yaml:"id"`
+	HBase    *hbase.Gateway   `yaml:"hbase"`
+	OpenTSDB *opentsdb.Server `yaml:"opentsdb"`
 }
 
 // All returns every kind. One without a cluster or database refuses all tasks. The

@@ -21,17 +21,17 @@ import (
 
 // A Cluster is what a task names by dws_cluster_name and dws_cluster_id.
 type Cluster struct {
-	Name    string `mapstructure:"name"`
-	ID      string `mapstructure:"id"`
-	Address string `mapstructure:"address"` // host:port
-	SSLMode string `mapstructure:"sslmode"` // disable, require, verify-ca or verify-full (default), as PostgreSQL defines them
-	CAFile  string `mapstructure:"ca_file"` // PEM; default the authorities of the system
+	Name    string `yaml:"name"`
+	ID      string `yaml:"id"`
+	Address string `yaml:"address"` // host:port
+	SSLMode string `yaml:"sslmode"` // disable, require, verify-ca or verify-full (default), as PostgreSQL defines them
+	CAFile  string `yaml:"ca_file"` // PEM; default the authorities of the system
 }
 
 // A Key is what a task names by kms_user_key_name and kms_user_key_id.
 type Key struct {
-	Name string `mapstructure:"name"`
-	ID   string `mapstructure:"id"`
+	Name string `yaml:"name"`
+	ID   string `yaml:"id"`
 }
 
 // Options of the kind.

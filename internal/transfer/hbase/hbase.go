@@ -48,11 +48,11 @@ type Cluster struct {
 
 // A Gateway is how a cluster is reached. What is zero has its default (HBASE-1).
 type Gateway struct {
-	Thrift  []string      `mapstructure:"thrift"`  // host:port of Thrift 2 servers
-	Framed  bool          `mapstructure:"framed"`  // framed transport
-	Frame   int           `mapstructure:"frame"`   // bytes of the largest frame, 64 KiB to 1 GiB; default 2 MiB
-	Timeout time.Duration `mapstructure:"timeout"` // of a call, 1 s to 1 h; default 1 min
-	Cell    int           `mapstructure:"cell"`    // bytes of a cell with its key, up to 1 GiB; default 10 MiB
+	Thrift  []string      `yaml:"thrift"`  // host:port of Thrift 2 servers
+	Framed  bool          `yaml:"framed"`  // framed transport
+	Frame   int           `yaml:"frame"`   // bytes of the largest frame, 64 KiB to 1 GiB; default 2 MiB
+	Timeout time.Duration `yaml:"timeout"` // of a call, 1 s to 1 h; default 1 min
+	Cell    int           `yaml:"cell"`    // bytes of a cell with its key, up to 1 GiB; default 10 MiB
 }
 
 // Kind returns the kind of destination. It is one of two of its type, and connects

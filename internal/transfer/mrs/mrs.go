@@ -55,13 +55,13 @@ func badPath(s string) (reason string) {
 
 // A Cluster is what a task names by mrs_cluster_name and mrs_cluster_id (HDFS-1).
 type Cluster struct {
-	Name      string            `mapstructure:"name"`
-	ID        string            `mapstructure:"id"`
-	Addresses []string          `mapstructure:"addresses"` // host:port of the name nodes, in any order, or of HttpFS
-	User      string            `mapstructure:"user"`      // as whom files are written
-	TLS       bool              `mapstructure:"tls"`       // also to the data nodes
-	CAFile    string            `mapstructure:"ca_file"`   // PEM; default the authorities of the system
-	Hosts     map[string]string `mapstructure:"hosts"`     // addresses of data nodes by their names
+	Name      string            `yaml:"name"`
+	ID        string            `yaml:"id"`
+	Addresses []string          `yaml:"addresses"` // host:port of the name nodes, in any order, or of HttpFS
+	User      string            `yaml:"user"`      // as whom files are written
+	TLS       bool              `yaml:"tls"`       // also to the data nodes
+	CAFile    string            `yaml:"ca_file"`   // PEM; default the authorities of the system
+	Hosts     map[string]string `yaml:"hosts"`     // addresses of data nodes by their names
 }
 
 // Options of the kind.

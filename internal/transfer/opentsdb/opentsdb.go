@@ -65,15 +65,15 @@ type Cluster struct {
 
 // A Server is how a cluster is reached. What is zero has its default.
 type Server struct {
-	URL      string        `mapstructure:"url"`     // http or https, with a path prefix or without
-	CAFile   string        `mapstructure:"ca_file"` // PEM, for https; default the authorities of the system
-	User     string        `mapstructure:"user"`    // Basic, for a proxy in front
-	Password string        `mapstructure:"password"`
-	MaxTags  int           `mapstructure:"max_tags"` // tsd.storage.max_tags, default 8
-	UTF8     bool          `mapstructure:"utf8"`     // the server keeps any letter
-	Request  int           `mapstructure:"request"`  // bytes of a request, at least 4096; default 1 MiB
-	Requests int           `mapstructure:"requests"` // of one batch at the same time, default 4
-	Timeout  time.Duration `mapstructure:"timeout"`  // of a request, 2 s to 1 h; default 1 min
+	URL      string        `yaml:"url"`     // http or https, with a path prefix or without
+	CAFile   string        `yaml:"ca_file"` // PEM, for https; default the authorities of the system
+	User     string        `yaml:"user"`    // Basic, for a proxy in front
+	Password string        `yaml:"password"`
+	MaxTags  int           `yaml:"max_tags"` // tsd.storage.max_tags, default 8
+	UTF8     bool          `yaml:"utf8"`     // the server keeps any letter
+	Request  int           `yaml:"request"`  // bytes of a request, at least 4096; default 1 MiB
+	Requests int           `yaml:"requests"` // of one batch at the same time, default 4
+	Timeout  time.Duration `yaml:"timeout"`  // of a request, 2 s to 1 h; default 1 min
 }
 
 // Kind returns the kind of destination. It is one of two of its type, and connects
