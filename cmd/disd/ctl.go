@@ -71,7 +71,7 @@ type ctlCall struct {
 	body         any
 }
 
-var errCtl = errors.New("not a command of disd ctl:\n" + ctlUsage)
+var errCtl = errors.New("not a command of disd ctl:\n" + strings.TrimSpace(ctlUsage))
 
 func ctlCalls(args []string, project string, all bool) ([]ctlCall, error) {
 	word := func(i int) string {

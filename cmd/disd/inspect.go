@@ -73,12 +73,12 @@ func compare(c *config.Config) error {
 	if err != nil {
 		return nil
 	}
-	defer logs.Close()
+	defer func() { _ = logs.Close() }() // only read
 	meta, err := file.Read(file.Options{Path: c.CatalogFile(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return nil
 	}
-	defer meta.Close()
+	defer func() { _ = meta.Close() }() // only read
 	return server.Compare(c, logs, meta)
 }
 

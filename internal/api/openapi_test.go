@@ -44,7 +44,7 @@ func TestDescribedOperations(t *testing.T) {
 		if _, open := d["security"]; open != op.Public {
 			t.Errorf("%s: public is %v, described as %v", at, op.Public, open)
 		}
-		if body := d.At("requestBody"); op.Proto && op.Method == "POST" && body.At("content", rest.ProtoType) == nil {
+		if body := d.At("requestBody"); op.Proto && op.Method == http.MethodPost && body.At("content", rest.ProtoType) == nil {
 			t.Errorf("%s: the description has no protobuf body", at)
 		}
 	}

@@ -90,7 +90,7 @@ func TestRefusedUnreadByClients(t *testing.T) {
 				t.Fatalf("%d MiB: %v", size>>20, err)
 			}
 			resp.Body.Close()
-			if resp.StatusCode != 401 {
+			if resp.StatusCode != http.StatusUnauthorized {
 				t.Errorf("%d MiB: %d", size>>20, resp.StatusCode)
 			}
 		}
@@ -119,7 +119,7 @@ func TestBrokenBodies(t *testing.T) {
 			t.Fatal(err)
 		}
 		body, err := io.ReadAll(resp.Body)
-		if err != nil || resp.StatusCode != 400 || !strings.Contains(string(body), "DIS.4300") {
+		if err != nil || resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(body), "DIS.4300") {
 			t.Errorf("%s: %d %s, %v", name, resp.StatusCode, body, err)
 		}
 		conn.Close()

@@ -69,7 +69,7 @@ func (c *Control) reset(r *request) (int, any, error) {
 	c.changed()
 	gone.Took = watch.Elapsed().Microseconds()
 	if in.Seed {
-		if _, err := c.applySeed(r.Context(), c.opts.Seed); err != nil {
+		if err := c.Sow(r.Context(), c.opts.Seed); err != nil {
 			return 0, nil, err
 		}
 	}

@@ -282,16 +282,11 @@ func (c *Control) postSeed(r *request) (int, any, error) {
 
 // Sow applies a seed whole, or returns why that cannot be.
 func (c *Control) Sow(ctx context.Context, s *Seed) error {
-	_, err := c.applySeed(ctx, s)
-	return err
-}
-
-func (c *Control) applySeed(ctx context.Context, s *Seed) (seeded, error) {
-	made, err := c.sow(ctx, s, "")
+	_, err := c.sow(ctx, s, "")
 	if err != nil && s.name != "" {
 		err = fmt.Errorf("%s: %w", s.name, err)
 	}
-	return made, err
+	return err
 }
 
 // A sower applies a seed, and takes back what it made when something cannot be.

@@ -43,7 +43,6 @@ type Emulator struct {
 	mu      sync.RWMutex
 	world   *world
 	running context.Context // of Run; nil before it
-	stopped bool
 }
 
 // A world is what a reset replaces.
@@ -109,7 +108,7 @@ func readSeed(name string) (*control.Seed, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer beside.Close()
+	defer func() { _ = beside.Close() }() // only read
 	return control.ParseSeed(name, content, beside.ReadFile)
 }
 

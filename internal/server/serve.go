@@ -73,7 +73,9 @@ func (s *Server) serveHTTP(ctx context.Context, listener net.Listener, secure *t
 	s.log.Info("stopping: finishing accepted requests")
 	drain()
 	err := shutdown(ctx, srv)
-	<-served
+	if ended := <-served; !errors.Is(ended, http.ErrServerClosed) {
+		err = errors.Join(err, ended)
+	}
 	return errors.Join(failed, err)
 }
 

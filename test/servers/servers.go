@@ -104,9 +104,9 @@ func (s *Server) Kill(key string) error {
 		return err
 	}
 	for {
-		stat, err := os.ReadFile("/proc/" + s.Get(key) + "/stat")
+		stat, _ := os.ReadFile("/proc/" + s.Get(key) + "/stat") // not there when it is gone
 		_, state, _ := strings.Cut(string(stat), ") ")
-		if err != nil || strings.HasPrefix(state, "Z") {
+		if state == "" || strings.HasPrefix(state, "Z") {
 			return nil
 		}
 		time.Sleep(10 * time.Millisecond)

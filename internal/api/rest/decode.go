@@ -17,6 +17,7 @@ import (
 // (C-31, C-32).
 type Text string
 
+// UnmarshalJSON implements json.Unmarshaler.
 func (t *Text) UnmarshalJSON(b []byte) error {
 	switch {
 	case string(b) == "null":
@@ -47,6 +48,7 @@ type Number struct {
 	n   int64
 }
 
+// UnmarshalJSON implements json.Unmarshaler.
 func (n *Number) UnmarshalJSON(b []byte) error {
 	var t Text
 	if err := t.UnmarshalJSON(b); err != nil {
@@ -93,6 +95,7 @@ type Boolean struct {
 	v   bool
 }
 
+// UnmarshalJSON implements json.Unmarshaler.
 func (o *Boolean) UnmarshalJSON(b []byte) error {
 	switch s := strings.Trim(string(b), `"`); {
 	case s == "true" || s == "false":

@@ -137,7 +137,6 @@ func sizeOf(records []storage.Record) (size int64) {
 // overhead is what a record takes beside its content, about.
 const overhead = 128
 
-// take takes memory, if there is as much.
 // Take reserves bytes of Max for something beside the records, or gives them back when
 // n is negative, which does not fail. Beyond Max it returns storage.ErrUnavailable.
 func (e *Engine) Take(n int64) error { return e.take(n) }

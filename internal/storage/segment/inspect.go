@@ -68,7 +68,7 @@ func Inspect(fs vfs.FS, dir string) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	r := f.r
 	in := &inspection{r: r, report: &Report{Damage: r.damage}, expected: map[string]bool{}}
 	in.commitLog()

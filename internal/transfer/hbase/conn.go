@@ -58,7 +58,7 @@ func (e *serverError) Error() string { return "HBase: " + e.message }
 // call makes a call and returns its answer, or what HBase says against it.
 func (c *conn) call(name string, write func(*thrift.Writer)) (thrift.Structure, error) {
 	reply, err := c.Call(name, write)
-	var exception *thrift.Exception
+	var exception *thrift.ExceptionError
 	if errors.As(err, &exception) {
 		return nil, newServerError(exception.Message)
 	}

@@ -32,7 +32,7 @@ func (c *cluster) with(ctx context.Context, do func(*conn) error) error {
 	conn, err := dial(ctx, address, c.Framed, c.Timeout)
 	if err == nil {
 		err = do(conn)
-		conn.Close()
+		_ = conn.Close() // every answer is there
 	}
 	var answer *serverError
 	if err == nil || errors.As(err, &answer) || errors.Is(err, kind.ErrRefused) {

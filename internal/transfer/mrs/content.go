@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io"
 
 	"disd/internal/storage"
@@ -52,7 +53,7 @@ func (c *content) equals(r io.Reader) (bool, error) {
 		n, err := io.ReadFull(c, mine)
 		last := err != nil
 		m, err := io.ReadFull(r, theirs)
-		if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 			return false, err
 		}
 		if !bytes.Equal(mine[:n], theirs[:m]) {
@@ -66,7 +67,7 @@ func (c *content) equals(r io.Reader) (bool, error) {
 }
 
 func ignoreEOF(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return nil
 	}
 	return err

@@ -140,7 +140,7 @@ func (h *hdfs) carryOut(w http.ResponseWriter, r *http.Request, op, p, body stri
 		fmt.Fprint(w, `{"boolean":false}`)
 	case "CREATE", "OPEN":
 		w.Header().Set("Location", h.URL+r.URL.EscapedPath()+"?at=node&"+r.URL.RawQuery)
-		w.WriteHeader(307)
+		w.WriteHeader(http.StatusTemporaryRedirect)
 	case "OPEN at node":
 		if !isFile {
 			gone()
@@ -154,7 +154,7 @@ func (h *hdfs) carryOut(w http.ResponseWriter, r *http.Request, op, p, body stri
 		}
 		h.mkdirs(path.Dir(p))
 		h.files[p] = body
-		w.WriteHeader(201)
+		w.WriteHeader(http.StatusCreated)
 	default:
 		refuse(w, 400, "IllegalArgumentException", op)
 	}

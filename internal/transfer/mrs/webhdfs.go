@@ -139,11 +139,7 @@ func (c *client) create(ctx context.Context, path string, content io.Reader, siz
 	if excluded != "" {
 		params.Set("excludedatanodes", excluded)
 	}
-	resp, err := c.ask(ctx, http.MethodPut, path, "CREATE", params)
-	if err != nil {
-		return err
-	}
-	to, node, err := c.redirect(resp)
+	to, node, err := c.redirect(c.ask(ctx, http.MethodPut, path, "CREATE", params))
 	if err != nil {
 		return err
 	}
@@ -153,10 +149,12 @@ func (c *client) create(ctx context.Context, path string, content io.Reader, siz
 	}
 	req.ContentLength = size
 	req.Header.Set("Content-Type", "application/octet-stream")
-	if resp, err = c.send(req); err != nil {
+	sent, err := c.send(req)
+	if err != nil {
 		return &uploadError{node, err}
 	}
-	finish(resp)
+	defer sent.Body.Close()
+	finish(sent)
 	return nil
 }
 
@@ -167,7 +165,7 @@ func (c *client) open(ctx context.Context, path string) (io.ReadCloser, error) {
 		return nil, err
 	}
 	if resp.StatusCode == http.StatusTemporaryRedirect {
-		to, _, err := c.redirect(resp)
+		to, _, err := c.redirect(resp, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -185,7 +183,10 @@ func (c *client) open(ctx context.Context, path string) (io.ReadCloser, error) {
 // redirect returns where an answer sends the content and what the cluster calls that
 // data node, and finishes the answer. Only a 307 redirects, and only with the scheme
 // of the cluster (HDFS-3).
-func (c *client) redirect(resp *http.Response) (to *url.URL, node string, err error) {
+func (c *client) redirect(resp *http.Response, err error) (to *url.URL, node string, _ error) {
+	if err != nil {
+		return nil, "", err
+	}
 	defer finish(resp)
 	if resp.StatusCode != http.StatusTemporaryRedirect {
 		return nil, "", fmt.Errorf("HTTP %d where a redirect was expected", resp.StatusCode)

@@ -28,15 +28,15 @@ type transport interface {
 	interrupt()
 }
 
-// An Exception is what a server answers a call that it could not make anything of:
+// An ExceptionError is what a server answers a call that it could not make anything of:
 // TApplicationException.
-type Exception struct{ Message []byte }
+type ExceptionError struct{ Message []byte }
 
-func (e *Exception) Error() string { return string(e.Message) }
+func (e *ExceptionError) Error() string { return string(e.Message) }
 
 // Call makes a call whose arguments write appends, and returns the fields of the
 // answer: 0 is the result, the others are the exceptions of the call. The error is an
-// Exception, ErrAnswer, or one of the connection, which is of no use then.
+// ExceptionError, ErrAnswer, or one of the connection, which is of no use then.
 func (c *Client) Call(name string, write func(*Writer)) (Structure, error) {
 	c.id++
 	// The connection ends with a call that takes too long.
@@ -68,7 +68,7 @@ func (c *Client) answer(name string, message []byte) (Structure, error) {
 	case m.Name != name || m.ID != c.id:
 		return nil, fmt.Errorf("%w: it is for %s %d", ErrAnswer, m.Name, m.ID)
 	case m.Kind == ExceptionKind:
-		return nil, &Exception{m.Body.Bytes(1)}
+		return nil, &ExceptionError{m.Body.Bytes(1)}
 	case m.Kind != ReplyKind:
 		return nil, ErrAnswer
 	}
