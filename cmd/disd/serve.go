@@ -108,8 +108,8 @@ func notify(state string) {
 	if err != nil {
 		return // nobody listens, and the server is not less ready for it
 	}
-	defer conn.Close()
 	_, _ = conn.Write([]byte(state))
+	_ = conn.Close() // whoever does not listen is not told
 }
 
 // A log is written to stderr for as long as that takes it.

@@ -139,7 +139,12 @@ func (c *client) create(ctx context.Context, path string, content io.Reader, siz
 	if excluded != "" {
 		params.Set("excludedatanodes", excluded)
 	}
-	to, node, err := c.redirect(c.ask(ctx, http.MethodPut, path, "CREATE", params))
+	resp, err := c.ask(ctx, http.MethodPut, path, "CREATE", params)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	to, node, err := c.redirect(resp)
 	if err != nil {
 		return err
 	}
@@ -165,7 +170,7 @@ func (c *client) open(ctx context.Context, path string) (io.ReadCloser, error) {
 		return nil, err
 	}
 	if resp.StatusCode == http.StatusTemporaryRedirect {
-		to, _, err := c.redirect(resp, nil)
+		to, _, err := c.redirect(resp)
 		if err != nil {
 			return nil, err
 		}
@@ -183,10 +188,7 @@ func (c *client) open(ctx context.Context, path string) (io.ReadCloser, error) {
 // redirect returns where an answer sends the content and what the cluster calls that
 // data node, and finishes the answer. Only a 307 redirects, and only with the scheme
 // of the cluster (HDFS-3).
-func (c *client) redirect(resp *http.Response, err error) (to *url.URL, node string, _ error) {
-	if err != nil {
-		return nil, "", err
-	}
+func (c *client) redirect(resp *http.Response) (to *url.URL, node string, err error) {
 	defer finish(resp)
 	if resp.StatusCode != http.StatusTemporaryRedirect {
 		return nil, "", fmt.Errorf("HTTP %d where a redirect was expected", resp.StatusCode)
