@@ -105,7 +105,7 @@ func TestStop(t *testing.T) {
 func TestOneServerPerDirectory(t *testing.T) {
 	first := harness.Start(t, harness.Options{})
 	out, err := harness.Run("serve", "--listen", "127.0.0.1:0", "--data-dir", first.Dir)
-	if err == nil || !strings.Contains(out, "locked by another process") || !strings.Contains(out, first.Dir) {
+	if err == nil || !strings.Contains(out, "in use by another process") || !strings.Contains(out, first.Dir) {
 		t.Errorf("a second server: %v\n%s", err, out)
 	}
 	c := first.Client()

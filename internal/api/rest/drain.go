@@ -28,20 +28,26 @@ const (
 	drainTime = 30 * time.Second
 	// smallRest is how many bytes net/http reads by itself.
 	smallRest = 256 << 10
+	// moment is how long the rest of a body of unknown length is waited for before the
+	// request is answered.
+	moment = 500 * time.Millisecond
 )
 
 // leaves reports whether the rest of a body is too long for net/http to read. A client
 // that waits for 100 Continue sends none. Of a body of unknown length as much is read
-// here as net/http would.
-func (c *Call) leaves() bool {
+// here as net/http would, but only for a moment: the client may wait for the answer.
+func (c *Call) leaves(now func() time.Time) bool {
 	switch {
 	case c.ProtoMajor != 1 || c.in.ended || c.Header.Get("Expect") != "" && !c.in.touched:
 		return false
 	case c.ContentLength >= 0:
 		return c.ContentLength > smallRest
 	}
-	_, err := io.CopyN(io.Discard, &c.in, smallRest)
-	return err == nil
+	control := http.NewResponseController(c.w)
+	_ = control.SetReadDeadline(now().Add(moment))
+	_, _ = io.CopyN(io.Discard, &c.in, smallRest) // what counts is whether it ended
+	_ = control.SetReadDeadline(time.Time{})
+	return !c.in.ended
 }
 
 // beforeDrain makes the answer the last one of its connection, and lets it be sent

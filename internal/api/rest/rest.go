@@ -84,7 +84,7 @@ func (s *Server) Handler(op Operation) http.HandlerFunc {
 			rep, code = s.opts.Errors.Answer(&op, err, c.ID)
 			s.note(op.Name, &c, rep.Status, code, err)
 		}
-		leaves := c.leaves()
+		leaves := c.leaves(s.realNow)
 		if leaves {
 			c.beforeDrain()
 		}
