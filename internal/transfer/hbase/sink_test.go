@@ -48,6 +48,13 @@ func newGateway(t *testing.T) *gateway {
 	return g
 }
 
+// fail has calls go wrong from now on.
+func (g *gateway) fail(with func(call string) string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.fault = with
+}
+
 func (g *gateway) serve(c net.Conn) {
 	defer c.Close()
 	in := bufio.NewReader(c)
@@ -209,12 +216,12 @@ func TestFailures(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			g.fault = func(call string) string {
+			g.fail(func(call string) string {
 				if call == tt.call {
 					return tt.fault
 				}
 				return ""
-			}
+			})
 			committed := false
 			b := batch(target, `{"k":"1","v":"x"}`)
 			b.Committing = func() error { committed = true; return nil }
@@ -266,7 +273,7 @@ func TestCheck(t *testing.T) { // HBASE-5
 	}{
 		{"good", "", func(*gateway) {}, nil},
 		{"another cluster", `,"cloudtable_cluster_id":"2"`, func(*gateway) {}, kind.ErrCloudTableCluster},
-		{"fails", "", func(g *gateway) { g.fault = func(string) string { return "oh" } }, kind.ErrCloudTableCluster},
+		{"fails", "", func(g *gateway) { g.fail(func(string) string { return "oh" }) }, kind.ErrCloudTableCluster},
 		{"no table", `,"cloudtable_table_name":"u"`, func(*gateway) {}, kind.ErrCloudTableTable},
 		{"namespace", `,"cloudtable_table_name":"n:t"`, func(*gateway) {}, kind.ErrCloudTableTable},
 		{"no family", `,"cloudtable_schema":{"row_key":[{"value":"k","type":"String"}],"columns":[{"column_family_name":"g","column_name":"v","value":"v","type":"String"}]}`,
@@ -279,6 +286,8 @@ func TestCheck(t *testing.T) { // HBASE-5
 			if err := target.Kind.Opener.Check(t.Context(), target); !errors.Is(err, tt.want) || tt.want == nil && err != nil {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
+			g.mu.Lock()
+			defer g.mu.Unlock()
 			if slices.Contains(g.calls, "putMultiple") {
 				t.Error("the check wrote something")
 			}

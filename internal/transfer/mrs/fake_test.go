@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -165,6 +166,13 @@ func (h *hdfs) fail(with func(op, path string) fault) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.fault = with
+}
+
+// calls returns what was asked so far.
+func (h *hdfs) calls() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.asked)
 }
 
 // list returns the files, and hidden whether one of them is hidden.

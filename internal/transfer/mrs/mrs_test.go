@@ -188,8 +188,8 @@ func TestTwoNameNodes(t *testing.T) {
 		if _, err := s.Deliver(t.Context(), batch(target, 0, "a", "b")); err != nil {
 			t.Errorf("HDFS-2: %v", err)
 		}
-		if len(a.asked) > 2 { // the connection may be tried twice
-			t.Errorf("HDFS-2: the one that does not answer was asked %d times", len(a.asked))
+		if n := a.calls(); len(n) > 2 { // the connection may be tried twice
+			t.Errorf("HDFS-2: the one that does not answer was asked %d times", len(n))
 		}
 		b.fail(func(string, string) fault { return standby })
 		if _, err := s.Deliver(t.Context(), batch(target, 2, "c")); err == nil || errors.Is(err, kind.ErrRefused) {
@@ -226,7 +226,7 @@ func TestCheck(t *testing.T) { // HDFS-4, HDFS-5
 			if err := k.Opener.Check(t.Context(), target); !errors.Is(err, tt.want) || tt.want == nil && err != nil {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
-			for _, call := range h.asked {
+			for _, call := range h.calls() {
 				if !strings.HasPrefix(call, "GETFILESTATUS") && !strings.HasPrefix(call, "CHECKACCESS") {
 					t.Errorf("the check made the call %s", call)
 				}
