@@ -24,7 +24,7 @@ test:
 	$(PROVE) test -timeout 10m ./...
 
 race:
-	go test -race -timeout 10m ./...
+	go test -race -timeout 18m ./...
 
 # Which rules of docs/contract no test proved that ran and passed, in this checkout:
 # those of test, and of the other targets that were made before.
@@ -122,7 +122,7 @@ bench-quick: build
 	go run ./test/bench -json bin/bench-quick.json -d 1s -fill 128 -retained 1024
 
 bench-short: build
-	go run ./test/bench -json bin/bench-short.json -d 300ms -fill 16 -retained 128
+	go run ./test/bench -json bin/bench-short.json -d 300ms -fill 64 -retained 128
 
 bench-compare: build
 	rm -rf bin/ref && git worktree prune && git worktree add --detach bin/ref $(REF)
