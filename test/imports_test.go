@@ -79,7 +79,7 @@ var mayImport = map[string][]string{
 	"internal/transfer/dli":            {"internal/transfer/kind"},
 	"internal/transfer/dws":            {"internal/transfer/kind"},
 	"internal/transfer/filestore":      {"internal/transfer/kind", "internal/storage/vfs"},
-	"internal/transfer/format":         {"internal/schema"},
+	"internal/transfer/format":         {"internal/schema", "internal/transfer/jsontext"},
 	"internal/transfer/format/carbon":  {"internal/transfer/format"},
 	"internal/transfer/format/parquet": {"internal/transfer/format"},
 	"internal/transfer/format/text":    {"internal/transfer/format"},

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+
+	"disd/internal/transfer/jsontext"
 )
 
 // maxCells is how many values and nulls the columns of a table get from one
@@ -17,7 +19,7 @@ const maxKept = 1 << 14
 // Read gives put what a record holds, or says why the record does not fit. The
 // value is good until put returns, and shares memory with data.
 func (s *Schema) Read(data []byte, put func(*Value)) error {
-	v, err := wellFormed(data)
+	v, err := jsontext.Parse(data)
 	if err != nil {
 		return err
 	}
@@ -61,8 +63,8 @@ func (r *reader) count(n int) error {
 	return nil
 }
 
-func (r *reader) read(to *Value, t *Type, v value) error {
-	if v.isNull() && t.Optional {
+func (r *reader) read(to *Value, t *Type, v jsontext.Value) error {
+	if v.IsNull() && t.Optional {
 		return r.null(to, t)
 	}
 	switch t.Kind {
@@ -73,7 +75,7 @@ func (r *reader) read(to *Value, t *Type, v value) error {
 	case Map:
 		return r.dictionary(to, t, v)
 	}
-	if v.isNull() {
+	if v.IsNull() {
 		return errors.New("is null")
 	}
 	if err := r.count(1); err != nil {
@@ -88,8 +90,8 @@ func (r *reader) null(to *Value, t *Type) error {
 }
 
 // record reads fields by their names into the order of the schema.
-func (r *reader) record(to *Value, t *Type, v value) error {
-	if !v.isObject() {
+func (r *reader) record(to *Value, t *Type, v jsontext.Value) error {
+	if !v.IsObject() {
 		return errors.New("is not an object")
 	}
 	found, err := t.find(v)
@@ -114,10 +116,10 @@ func (r *reader) record(to *Value, t *Type, v value) error {
 }
 
 // find returns the members of an object that have a field, in its place.
-func (t *Type) find(v value) ([]value, error) {
-	found := make([]value, len(t.Items))
-	for quoted, item := range v.members() {
-		name, err := quoted.text()
+func (t *Type) find(v jsontext.Value) ([]jsontext.Value, error) {
+	found := make([]jsontext.Value, len(t.Items))
+	for quoted, item := range v.Members() {
+		name, err := quoted.Text()
 		if err != nil {
 			return nil, fmt.Errorf("a name %w", err)
 		}
@@ -132,19 +134,19 @@ func (t *Type) find(v value) ([]value, error) {
 	return found, nil
 }
 
-func (r *reader) array(to *Value, t *Type, v value) error {
-	if !v.isArray() {
+func (r *reader) array(to *Value, t *Type, v jsontext.Value) error {
+	if !v.IsArray() {
 		return errors.New("is not an array")
 	}
 	n := 0
-	for range v.elements() {
+	for range v.Elements() {
 		n++
 	}
 	if err := r.list(to, t, n); err != nil {
 		return err
 	}
 	n = 0
-	for e := range v.elements() {
+	for e := range v.Elements() {
 		if err := r.read(&to.Items[n], t.Items[0], e); err != nil {
 			return fmt.Errorf("[%d]: %w", n, err)
 		}
@@ -165,12 +167,12 @@ func (r *reader) list(to *Value, t *Type, n int) error {
 	return nil
 }
 
-func (r *reader) dictionary(to *Value, t *Type, v value) error {
-	if !v.isObject() {
+func (r *reader) dictionary(to *Value, t *Type, v jsontext.Value) error {
+	if !v.IsObject() {
 		return errors.New("is not an object")
 	}
 	n := 0
-	for range v.members() {
+	for range v.Members() {
 		n += 2
 	}
 	if err := r.list(to, t, n); err != nil {
@@ -178,8 +180,8 @@ func (r *reader) dictionary(to *Value, t *Type, v value) error {
 	}
 	keys := make(map[string]bool)
 	n = 0
-	for quoted, e := range v.members() {
-		key, err := quoted.text()
+	for quoted, e := range v.Members() {
+		key, err := quoted.Text()
 		if err != nil {
 			return fmt.Errorf("a key %w", err)
 		}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"disd/internal/transfer/jsontext"
 )
 
 // A Value is what a record holds in one place of its schema. Which members mean
@@ -36,9 +38,9 @@ type Value struct {
 // error says what is wrong with the value, without repeating it. What
 // cannot be kept exactly is refused; only the digits of binary floating point
 // numbers are rounded.
-type reading func(*Value, value) error
+type reading func(*Value, jsontext.Value) error
 
-func readBoolean(to *Value, v value) error {
+func readBoolean(to *Value, v jsontext.Value) error {
 	if v[0] != 't' && v[0] != 'f' {
 		return errors.New("is not true or false")
 	}
@@ -49,13 +51,13 @@ func readBoolean(to *Value, v value) error {
 }
 
 func readInteger(bits int) reading {
-	return func(to *Value, v value) (err error) {
+	return func(to *Value, v jsontext.Value) (err error) {
 		to.Int, err = integer(v, bits)
 		return err
 	}
 }
 
-func integer(v value, bits int) (int64, error) {
+func integer(v jsontext.Value, bits int) (int64, error) {
 	n, err := strconv.ParseInt(string(v), 10, bits)
 	if err != nil {
 		return 0, fmt.Errorf("is not an integer of %d bits", bits)
@@ -63,20 +65,20 @@ func integer(v value, bits int) (int64, error) {
 	return n, nil
 }
 
-func readFloat(to *Value, v value) error {
+func readFloat(to *Value, v jsontext.Value) error {
 	f, err := floating(v, 32)
 	to.Int = int64(math.Float32bits(float32(f)))
 	return err
 }
 
-func readDouble(to *Value, v value) error {
+func readDouble(to *Value, v jsontext.Value) error {
 	f, err := floating(v, 64)
 	to.Int = int64(math.Float64bits(f))
 	return err
 }
 
-func floating(v value, bits int) (float64, error) {
-	if !v.isNumber() {
+func floating(v jsontext.Value, bits int) (float64, error) {
+	if !v.IsNumber() {
 		return 0, errors.New("is not a number")
 	}
 	f, err := strconv.ParseFloat(string(v), bits)
@@ -86,21 +88,21 @@ func floating(v value, bits int) (float64, error) {
 	return f, nil
 }
 
-func text(v value) ([]byte, error) {
-	if !v.isString() {
+func text(v jsontext.Value) ([]byte, error) {
+	if !v.IsString() {
 		return nil, errors.New("is not a string")
 	}
-	return v.text()
+	return v.Text()
 }
 
-func readString(to *Value, v value) (err error) {
+func readString(to *Value, v jsontext.Value) (err error) {
 	to.Bytes, err = text(v)
 	return err
 }
 
 // octets reads bytes as Avro writes them in JSON: each as the character of its
 // number.
-func octets(v value) ([]byte, error) {
+func octets(v jsontext.Value) ([]byte, error) {
 	s, err := text(v)
 	if err != nil {
 		return nil, err
@@ -116,13 +118,13 @@ func octets(v value) ([]byte, error) {
 	return out, nil
 }
 
-func readBytes(to *Value, v value) (err error) {
+func readBytes(to *Value, v jsontext.Value) (err error) {
 	to.Bytes, err = octets(v)
 	return err
 }
 
 func readFixed(size int) reading {
-	return func(to *Value, v value) (err error) {
+	return func(to *Value, v jsontext.Value) (err error) {
 		if to.Bytes, err = octets(v); err == nil && len(to.Bytes) != size {
 			err = fmt.Errorf("is not %d bytes long", size)
 		}
@@ -131,7 +133,7 @@ func readFixed(size int) reading {
 }
 
 func readEnum(symbols []string) reading {
-	return func(to *Value, v value) (err error) {
+	return func(to *Value, v jsontext.Value) (err error) {
 		if to.Bytes, err = text(v); err == nil && !slices.Contains(symbols, string(to.Bytes)) {
 			err = errors.New("is not a symbol of the enumeration")
 		}
@@ -144,10 +146,10 @@ var isDecimal = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?$`
 
 // unscaled reads a decimal number, given as a number or as its digits in a
 // string, in units of its last digit.
-func unscaled(v value, precision, scale int) (*big.Int, error) {
+func unscaled(v jsontext.Value, precision, scale int) (*big.Int, error) {
 	s := string(v)
-	if v.isString() {
-		b, err := v.text()
+	if v.IsString() {
+		b, err := v.Text()
 		if err != nil {
 			return nil, err
 		}
@@ -183,7 +185,7 @@ func unscaled(v value, precision, scale int) (*big.Int, error) {
 
 // readDecimal reads decimals of up to 18 digits as an integer, longer ones as size bytes.
 func readDecimal(precision, scale, size int) reading {
-	return func(to *Value, v value) error {
+	return func(to *Value, v jsontext.Value) error {
 		n, err := unscaled(v, precision, scale)
 		switch {
 		case err != nil:
@@ -227,8 +229,8 @@ var (
 // tooFine is a fraction of a second that package time would cut.
 var tooFine = regexp.MustCompile(`[.,][0-9]{10}`)
 
-func (c clock) parse(v value) (time.Time, error) {
-	s, err := v.text()
+func (c clock) parse(v jsontext.Value) (time.Time, error) {
+	s, err := v.Text()
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -241,8 +243,8 @@ func (c clock) parse(v value) (time.Time, error) {
 }
 
 // read returns the units from the epoch to a time.
-func (c clock) read(v value, unit time.Duration) (int64, error) {
-	if !v.isString() {
+func (c clock) read(v jsontext.Value, unit time.Duration) (int64, error) {
+	if !v.IsString() {
 		return integer(v, 64)
 	}
 	t, err := c.parse(v)
@@ -259,8 +261,8 @@ func (c clock) read(v value, unit time.Duration) (int64, error) {
 	return seconds*each + nanos/int64(unit), nil
 }
 
-func readDate(to *Value, v value) (err error) {
-	if !v.isString() {
+func readDate(to *Value, v jsontext.Value) (err error) {
+	if !v.IsString() {
 		to.Int, err = integer(v, 32)
 		return err
 	}
@@ -271,7 +273,7 @@ func readDate(to *Value, v value) (err error) {
 
 // readDaytime reads the time of a day.
 func readDaytime(unit time.Duration) reading {
-	return func(to *Value, v value) (err error) {
+	return func(to *Value, v jsontext.Value) (err error) {
 		to.Int, err = daytime.read(v, unit)
 		if err == nil && (to.Int < 0 || to.Int >= int64(24*time.Hour/unit)) {
 			err = errors.New("is not within a day")
@@ -281,7 +283,7 @@ func readDaytime(unit time.Duration) reading {
 }
 
 func readTimestamp(c clock, unit time.Duration) reading {
-	return func(to *Value, v value) (err error) {
+	return func(to *Value, v jsontext.Value) (err error) {
 		to.Int, err = c.read(v, unit)
 		return err
 	}
