@@ -10,7 +10,7 @@ var list = []mutant{
 	{"server: frozen streams deliver", server + "tasks.go", ", Frozen: info.Frozen,", ",", "./internal/server ./internal/api"},
 	{"server: live members keep no app", server + "groups.go", "return s.groups.HasLiveMembers(project, app)", "return false", "./internal/server ./internal/api"},
 	{"server: policies outlive streams", server + "streams.go", "cursor.ForgetStream, policy.Forget,", "cursor.ForgetStream, func(catalog.Tx, string) error { _ = policy.Forget; return nil },", "./internal/server ./internal/api"},
-	{"server: no drain", server + "serve.go", "\ts.api.Drain()\n", "", "./internal/server ./cmd/disd"},
+	{"server: no drain", server + "serve.go", "\tdrain()\n", "\t_ = drain\n", "./internal/server ./cmd/disd"},
 	{"server: no ledger", server + "server.go", "Ledger: quota.New(s.opts.Now)}", "Ledger: nil}", "./internal/server ./internal/api ./test/security"},
 	{"dws: neighbours share a lane", "internal/transfer/dws/settings.go", "return []string{s.Agency, s.Bucket, s.ClusterName, s.ClusterID}", "return nil", "./internal/transfer/..."},
 	{"mrs: neighbours share a lane", "internal/transfer/mrs/mrs.go", "return []string{s.ClusterName, s.ClusterID}", "return nil", "./internal/transfer/..."},
